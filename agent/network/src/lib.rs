@@ -1,0 +1,1 @@
+//! Pod networking of Bramble's node agent, by netlink.

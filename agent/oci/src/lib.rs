@@ -1,0 +1,1 @@
+//! Image pull, verification and snapshots of Bramble's node agent.

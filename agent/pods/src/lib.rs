@@ -1,0 +1,1 @@
+//! The pod state machine of Bramble's node agent.

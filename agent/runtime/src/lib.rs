@@ -1,0 +1,1 @@
+//! Shim, sandboxes and containers of Bramble's node agent.

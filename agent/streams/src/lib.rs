@@ -1,0 +1,1 @@
+//! Logs and exec streams of Bramble's node agent.

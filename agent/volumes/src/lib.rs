@@ -1,0 +1,1 @@
+//! Volumes of Bramble's node agent.

@@ -1,0 +1,24 @@
+//! Bramble's object model: everything that can be known about a Kubernetes object without doing I/O.
+//!
+//! Called by every other crate. In reading order:
+//! [`resource`] the table of kinds served, [`meta`] the parsed metadata kept beside an object's bytes,
+//! [`draft`] an object on its way into the store, [`selector`] label and field selectors, [`quantity`],
+//! [`status`] the errors a client sees, [`stream`] what is asked of a node for logs and exec.
+//!
+//! Absent on purpose: typed structs for the kinds (k8s-openapi has them, as read-only views), I/O and tokio.
+
+pub mod draft;
+pub mod field;
+pub mod meta;
+pub mod quantity;
+pub mod resource;
+pub mod selector;
+pub mod status;
+pub mod stream;
+
+pub use draft::Draft;
+pub use field::{FieldError, FieldErrorKind};
+pub use meta::{Meta, OwnerReference};
+pub use resource::{Resource, Scope};
+pub use selector::{FieldSelector, LabelSelector};
+pub use status::{Reason, Status};

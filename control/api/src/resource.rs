@@ -1,0 +1,152 @@
+//! The table of kinds served: the one place where a kind's names, scope, verbs and subresources are stated.
+
+/// Whether objects live in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Namespaced,
+    Cluster,
+}
+
+/// One served resource. Compared and hashed by address where speed matters: rows are `'static`.
+#[derive(Debug)]
+pub struct Resource {
+    /// Empty for the core group.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    /// `all` puts it into `kubectl get all`.
+    pub categories: &'static [&'static str],
+    pub scope: Scope,
+    /// Subresources served, without the resource's own name: `status`, `scale`, `log`.
+    pub subresources: &'static [&'static str],
+}
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.group == other.group && self.plural == other.plural && self.version == other.version
+    }
+}
+
+impl Eq for Resource {}
+
+impl Resource {
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `pods` or `deployments.apps`, as in messages; also the resource's name in the store.
+    pub fn group_resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    pub fn namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+}
+
+const NONE: &[&str] = &[];
+const ALL: &[&str] = &["all"];
+
+macro_rules! resource {
+    ($name:ident, $group:expr, $version:expr, $kind:expr, $plural:expr, $singular:expr, $short:expr, $cat:expr, $scope:ident, $sub:expr) => {
+        #[doc = concat!("`", $plural, "` of group `", $group, "`.")]
+        pub static $name: Resource = Resource {
+            group: $group,
+            version: $version,
+            kind: $kind,
+            plural: $plural,
+            singular: $singular,
+            short_names: $short,
+            categories: $cat,
+            scope: Scope::$scope,
+            subresources: $sub,
+        };
+    };
+}
+
+const POD_SUBRESOURCES: &[&str] = &["status", "log", "exec", "binding", "eviction"];
+const STATUS: &[&str] = &["status"];
+const STATUS_SCALE: &[&str] = &["status", "scale"];
+
+resource!(NAMESPACES, "", "v1", "Namespace", "namespaces", "namespace", &["ns"], NONE, Cluster, STATUS);
+resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS);
+resource!(PODS, "", "v1", "Pod", "pods", "pod", &["po"], ALL, Namespaced, POD_SUBRESOURCES);
+resource!(CONFIG_MAPS, "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], NONE, Namespaced, NONE);
+resource!(SECRETS, "", "v1", "Secret", "secrets", "secret", NONE, NONE, Namespaced, NONE);
+resource!(
+    SERVICE_ACCOUNTS,
+    "",
+    "v1",
+    "ServiceAccount",
+    "serviceaccounts",
+    "serviceaccount",
+    &["sa"],
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(EVENTS, "", "v1", "Event", "events", "event", &["ev"], NONE, Namespaced, NONE);
+resource!(
+    DEPLOYMENTS,
+    "apps",
+    "v1",
+    "Deployment",
+    "deployments",
+    "deployment",
+    &["deploy"],
+    ALL,
+    Namespaced,
+    STATUS_SCALE
+);
+resource!(
+    REPLICA_SETS,
+    "apps",
+    "v1",
+    "ReplicaSet",
+    "replicasets",
+    "replicaset",
+    &["rs"],
+    ALL,
+    Namespaced,
+    STATUS_SCALE
+);
+resource!(LEASES, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, NONE, Namespaced, NONE);
+
+static TABLE: [&Resource; 10] = [
+    &NAMESPACES,
+    &NODES,
+    &PODS,
+    &CONFIG_MAPS,
+    &SECRETS,
+    &SERVICE_ACCOUNTS,
+    &EVENTS,
+    &DEPLOYMENTS,
+    &REPLICA_SETS,
+    &LEASES,
+];
+
+/// Every served resource.
+pub fn all() -> &'static [&'static Resource] {
+    &TABLE
+}
+
+/// The resource at `/apis/GROUP/VERSION/PLURAL` (`group` empty for `/api/v1`).
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+    TABLE.iter().find(|row| row.group == group && row.version == version && row.plural == plural).copied()
+}
+
+/// The resource of a body's `apiVersion` and `kind`.
+pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    TABLE.iter().find(|row| row.group == group && row.version == version && row.kind == kind).copied()
+}
+
+/// The resource by its name in the store, `pods` or `deployments.apps`.
+pub fn find_group_resource(name: &str) -> Option<&'static Resource> {
+    let (plural, group) = name.split_once('.').unwrap_or((name, ""));
+    TABLE.iter().find(|row| row.group == group && row.plural == plural).copied()
+}

@@ -1,0 +1,1 @@
+//! Bramble's command line.

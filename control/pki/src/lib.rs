@@ -1,0 +1,1 @@
+//! Bramble's cluster CA, certificates and tokens.

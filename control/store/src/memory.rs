@@ -1,0 +1,229 @@
+//! The state in memory: one shelf a resource, with its objects in order and its recent history.
+//!
+//! `State` is shared by both stores; [`MemoryStore`] is `State` alone, the twin that tests run on.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use control_api::{Meta, Resource};
+
+use crate::object::{Key, Object};
+use crate::store::{BoxFuture, Listing, Page, Store};
+use crate::watch::{Event, EventKind, Expired, Watch};
+use crate::write::{Change, Precondition, Write, WriteError};
+
+/// History a resource keeps for watchers that resume; beyond it they get 410 and list again.
+const EVENTS_PER_SHELF_MAX: usize = 2048;
+/// The same in bytes of JSON, for resources with large objects.
+const EVENT_BYTES_PER_SHELF_MAX: usize = 4 << 20;
+
+type Name = (Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    objects: BTreeMap<Name, Arc<Object>>,
+    history: VecDeque<Event>,
+    history_bytes: usize,
+    /// Every event after this revision is still in `history`.
+    complete_after: u64,
+}
+
+/// One resource's objects and history.
+#[derive(Debug)]
+pub struct Shelf {
+    contents: RwLock<Contents>,
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+impl Shelf {
+    fn new(complete_after: u64) -> Self {
+        let contents = Contents { complete_after, ..Contents::default() };
+        Self { contents: RwLock::new(contents), changed: tokio::sync::watch::Sender::new(0) }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything after `position`, oldest first.
+    pub(crate) fn events_after(&self, position: u64) -> Result<Vec<Event>, Expired> {
+        let contents = self.read();
+        if position < contents.complete_after {
+            return Err(Expired { asked: position, oldest: contents.complete_after });
+        }
+        let start = contents.history.partition_point(|event| event.object.revision <= position);
+        Ok(contents.history.range(start..).cloned().collect())
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.read().objects.get(&(key.namespace.clone(), key.name.clone())).cloned()
+    }
+
+    fn put(&self, event: Event) {
+        let revision = event.object.revision;
+        let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
+        let name = (event.object.key.namespace.clone(), event.object.key.name.clone());
+        if event.kind == EventKind::Deleted {
+            contents.objects.remove(&name);
+        } else {
+            contents.objects.insert(name, event.object.clone());
+        }
+        contents.history_bytes += event.object.json.len();
+        contents.history.push_back(event);
+        while contents.history.len() > EVENTS_PER_SHELF_MAX
+            || (contents.history_bytes > EVENT_BYTES_PER_SHELF_MAX && contents.history.len() > 1)
+        {
+            let Some(oldest) = contents.history.pop_front() else { break };
+            contents.history_bytes -= oldest.object.json.len();
+            contents.complete_after = oldest.object.revision;
+        }
+        drop(contents);
+        self.changed.send_replace(revision);
+    }
+}
+
+/// All shelves, and the newest revision applied.
+#[derive(Debug)]
+pub struct State {
+    shelves: RwLock<HashMap<String, Arc<Shelf>>>,
+    /// Watches from before this revision cannot be served: the process did not see it.
+    born: u64,
+    revision: std::sync::atomic::AtomicU64,
+}
+
+impl State {
+    /// An empty state whose history begins after `born`.
+    pub fn new(born: u64) -> Self {
+        Self { shelves: RwLock::default(), born, revision: born.into() }
+    }
+
+    fn shelf(&self, resource: &'static Resource) -> Arc<Shelf> {
+        let name = resource.group_resource();
+        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return shelf.clone();
+        }
+        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
+        shelves.entry(name).or_insert_with(|| Arc::new(Shelf::new(self.born))).clone()
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.shelf(key.resource).get(key)
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.revision.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Makes one change visible. Called in revision order, by one caller at a time.
+    pub fn apply(&self, object: Arc<Object>, deleted: bool) {
+        let shelf = self.shelf(object.key.resource);
+        let previous = shelf.get(&object.key);
+        let kind = match (&previous, deleted) {
+            (_, true) => EventKind::Deleted,
+            (None, false) => EventKind::Added,
+            (Some(_), false) => EventKind::Modified,
+        };
+        let revision = object.revision;
+        // The revision is published after the object: a list at revision N holds all of N.
+        shelf.put(Event { kind, object, previous });
+        self.revision.store(revision, std::sync::atomic::Ordering::Release);
+    }
+
+    pub fn list(&self, resource: &'static Resource, namespace: Option<&str>, page: &Page) -> Listing {
+        use std::ops::Bound;
+        let shelf = self.shelf(resource);
+        let revision_before = self.revision();
+        let contents = shelf.read();
+        let newest = contents.history.back().map_or(0, |event| event.object.revision);
+        let start = match (&page.after, namespace) {
+            (Some((namespace, name)), _) => Bound::Excluded((Arc::from(namespace.as_str()), Arc::from(name.as_str()))),
+            (None, Some(namespace)) => Bound::Included((Arc::from(namespace), Arc::from(""))),
+            (None, None) => Bound::Unbounded,
+        };
+        let items = contents
+            .objects
+            .range::<Name, _>((start, Bound::Unbounded))
+            .take_while(|((found, _), _)| namespace.is_none_or(|wanted| **found == *wanted))
+            .take(if page.limit == 0 { usize::MAX } else { page.limit })
+            .map(|(_, object)| object.clone())
+            .collect();
+        Listing { revision: revision_before.max(newest), items }
+    }
+
+    pub fn watch(&self, resource: &'static Resource, from: u64) -> Result<Watch, Expired> {
+        let shelf = self.shelf(resource);
+        let changed = shelf.changed.subscribe();
+        shelf.events_after(from)?;
+        Ok(Watch { shelf, position: from, changed })
+    }
+}
+
+/// Checks a precondition against the current version.
+pub(crate) fn check(current: Option<&Object>, precondition: Precondition) -> Result<(), WriteError> {
+    match (precondition, current) {
+        (Precondition::Absent, None) => Ok(()),
+        (Precondition::Absent, Some(_)) => Err(WriteError::Exists),
+        (Precondition::Revision(wanted), Some(object)) if object.revision == wanted => Ok(()),
+        (Precondition::Revision(_), _) => Err(WriteError::Changed),
+    }
+}
+
+/// Turns a change into the object it leaves behind, at `revision`.
+pub(crate) fn finish(key: Key, change: Change, revision: u64) -> Result<(Arc<Object>, bool), WriteError> {
+    let (draft, deleted) = match change {
+        Change::Put(draft) => (draft, false),
+        Change::Delete(draft) => (draft, true),
+    };
+    let json = bytes::Bytes::from(draft.finish(revision));
+    let meta = Meta::parse(&json).map_err(WriteError::Malformed)?;
+    Ok((Arc::new(Object { key, revision, json, meta }), deleted))
+}
+
+/// The in-memory twin: the same behaviour with nothing on disk.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: State,
+    order: Mutex<()>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { state: State::new(1), order: Mutex::default() }
+    }
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_now(&self, write: Write) -> Result<Arc<Object>, WriteError> {
+        let _order = self.lock();
+        check(self.state.get(&write.key).as_deref(), write.precondition)?;
+        let (object, deleted) = finish(write.key, write.change, self.state.revision() + 1)?;
+        self.state.apply(object.clone(), deleted);
+        Ok(object)
+    }
+}
+
+impl Store for MemoryStore {
+    fn write(&self, write: Write) -> BoxFuture<'_, Result<Arc<Object>, WriteError>> {
+        Box::pin(std::future::ready(self.write_now(write)))
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.state.get(key)
+    }
+
+    fn list(&self, resource: &'static Resource, namespace: Option<&str>, page: &Page) -> Listing {
+        self.state.list(resource, namespace, page)
+    }
+
+    fn watch(&self, resource: &'static Resource, from: u64) -> Result<Watch, Expired> {
+        self.state.watch(resource, from)
+    }
+
+    fn revision(&self) -> u64 {
+        self.state.revision()
+    }
+}

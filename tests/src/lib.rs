@@ -1,0 +1,1 @@
+//! Bramble's cluster tests and their harness.
