@@ -3,15 +3,19 @@
 //! Called by every other crate. In reading order:
 //! [`resource`] the table of kinds served, [`meta`] the parsed metadata kept beside an object's bytes,
 //! [`draft`] an object on its way into the store, [`selector`] label and field selectors, [`quantity`],
-//! [`status`] the errors a client sees, [`stream`] what is asked of a node for logs and exec.
+//! [`status`] the errors a client sees, [`stream`] what is asked of a node for logs and exec; [`decode`] bodies to
+//! values, [`schema`] what is known of every field (pruning, strategic merge), [`openapi`] the same as documents.
 //!
 //! Absent on purpose: typed structs for the kinds (k8s-openapi has them, as read-only views), I/O and tokio.
 
+pub mod decode;
 pub mod draft;
 pub mod field;
 pub mod meta;
+pub mod openapi;
 pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod stream;
