@@ -1,1 +1,29 @@
 //! Image pull, verification and snapshots of Bramble's node agent.
+//!
+//! The agent's binary opens one [`Images`] on the data folder; pods pull through it, take an [`Image`]'s
+//! configuration from it, and mount root filesystems by [`Snapshots`]. `bramble-agent image` opens its own
+//! beside a running agent: all state is on disk, guarded by file locks.
+//!
+//! Reading order: `reference`, `manifest` and `platform` (what is asked for), `registry` (where it comes
+//! from), `store` (where it is kept), `unpack` (how a layer becomes a folder), `images` (pull, import,
+//! list, remove, prune), `snapshot` (overlay mounts), `user` (names to ids inside a root).
+//!
+//! Absent on purpose: no push, no build; no layer blob is kept after it is unpacked, since cards are small.
+
+mod credentials;
+mod error;
+mod image;
+mod images;
+mod platform;
+mod reference;
+mod snapshot;
+mod user;
+
+pub use credentials::{Credential, Credentials};
+pub use error::{ImportError, OpenError, PullError, PullReason, StoreError};
+pub use image::{Image, ImageConfig};
+pub use images::{Config, Images, Limits, Progress, Pruned, RegistryConfig};
+pub use platform::Platform;
+pub use reference::{Reference, ReferenceError};
+pub use snapshot::{SnapshotError, Snapshots};
+pub use user::{UserError, UserIds, resolve_user};
