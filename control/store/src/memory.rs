@@ -17,6 +17,9 @@ const EVENTS_PER_SHELF_MAX: usize = 2048;
 /// The same in bytes of JSON, for resources with large objects.
 const EVENT_BYTES_PER_SHELF_MAX: usize = 4 << 20;
 
+/// The largest object kept, as JSON; above the 1.5 MiB that Kubernetes' own store takes.
+const OBJECT_BYTES_MAX: usize = 3 << 20;
+
 type Name = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
@@ -114,6 +117,13 @@ impl State {
         self.revision.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// Puts an object there as a start finds it, without an event.
+    pub(crate) fn load(&self, object: Arc<Object>) {
+        let shelf = self.shelf(object.key.resource);
+        let name = (object.key.namespace.clone(), object.key.name.clone());
+        shelf.contents.write().unwrap_or_else(PoisonError::into_inner).objects.insert(name, object);
+    }
+
     /// Makes one change visible. Called in revision order, by one caller at a time.
     pub fn apply(&self, object: Arc<Object>, deleted: bool) {
         let shelf = self.shelf(object.key.resource);
@@ -174,6 +184,9 @@ pub(crate) fn finish(key: Key, change: Change, revision: u64) -> Result<(Arc<Obj
         Change::Put(draft) => (draft, false),
         Change::Delete(draft) => (draft, true),
     };
+    if draft.len() > OBJECT_BYTES_MAX {
+        return Err(WriteError::TooLarge { bytes: draft.len() });
+    }
     let json = bytes::Bytes::from(draft.finish(revision));
     let meta = Meta::parse(&json).map_err(WriteError::Malformed)?;
     Ok((Arc::new(Object { key, revision, json, meta }), deleted))

@@ -53,6 +53,8 @@ pub enum WriteError {
     /// The bytes are not an object with metadata.
     #[error("object cannot be kept")]
     Malformed(#[source] serde_json::Error),
+    #[error("object of {bytes} bytes is too large to be kept")]
+    TooLarge { bytes: usize },
     /// The disk refused; nothing after it is accepted until a restart, since the log may not have a hole.
     #[error("store cannot write its log")]
     Log(#[source] std::sync::Arc<std::io::Error>),
