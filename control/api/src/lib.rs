@@ -3,7 +3,7 @@
 //! Called by every other crate. In reading order:
 //! [`resource`] the table of kinds served, [`meta`] the parsed metadata kept beside an object's bytes,
 //! [`draft`] an object on its way into the store, [`selector`] label and field selectors, [`quantity`],
-//! [`name`] the syntax of names, [`defaults`] what is filled in, [`strategy`] what the server itself decides,
+//! [`object`] reading fields of raw JSON, [`name`] the syntax of names, [`qos`] a pod's class of service, [`defaults`] what is filled in, [`strategy`] what the server itself decides,
 //! [`validate`] what is refused, [`scale`] and [`table`] other shapes of an object,
 //! [`status`] the errors a client sees, [`stream`] what is asked of a node for logs and exec; [`decode`] bodies to
 //! values, [`schema`] what is known of every field (pruning, strategic merge), [`openapi`] the same as documents.
@@ -16,7 +16,9 @@ pub mod draft;
 pub mod field;
 pub mod meta;
 pub mod name;
+pub mod object;
 pub mod openapi;
+pub mod qos;
 pub mod quantity;
 pub mod resource;
 pub mod scale;

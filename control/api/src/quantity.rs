@@ -87,6 +87,11 @@ impl Quantity {
         round_up(self.nanos, NANOS / 1000)
     }
 
+    /// The least amount that is whole in thousandths, as Kubernetes keeps container resources.
+    pub fn round_up_to_milli(&self) -> Self {
+        Self { nanos: self.milli() * (NANOS / 1000), format: self.format }
+    }
+
     pub fn is_zero(&self) -> bool {
         self.nanos == 0
     }

@@ -1,13 +1,189 @@
 //! What the server itself decides about an object before validation: status on create, generation, what a status
 //! update may not touch.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::object::{child, get, integer, list, put, text};
+use crate::qos;
 use crate::resource::Resource;
 
-/// Resets what a client may not set on create. Call after decoding, before [`crate::validate::create`].
-pub fn prepare_create(_resource: &Resource, _object: &mut Value) {}
+/// The finalizer that holds a namespace until its contents are gone; it lives in the spec.
+pub const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+/// Metadata that a client may not set on create; uid and creationTimestamp are the caller's to set.
+const SERVER_SET: [&str; 5] =
+    ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "resourceVersion"];
+
+/// Resets what a client may not set on create. Call after defaulting and before [`crate::validate::create`].
+pub fn prepare_create(resource: &Resource, object: &mut Value) {
+    if let Some(metadata) = child(object, "metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|key, value| !value.is_null() && !SERVER_SET.contains(&key.as_str()));
+    }
+    if has_generation(resource) {
+        object["metadata"]["generation"] = json!(1);
+    }
+    match resource.kind {
+        "Pod" => object["status"] = json!({"phase": "Pending", "qosClass": qos::class(object)}),
+        "Deployment" => object["status"] = json!({}),
+        "ReplicaSet" => object["status"] = json!({"replicas": 0}),
+        "Namespace" => {
+            object["status"] = json!({"phase": "Active"});
+            add_namespace_finalizer(object);
+        }
+        _ => {}
+    }
+}
 
 /// Restores in `new` what this kind of update may not touch, and bumps the generation where the spec changed.
-/// `subresource` is `None` or `Some("status")`.
-pub fn prepare_update(_resource: &Resource, _new: &mut Value, _old: &Value, _subresource: Option<&str>) {}
+/// Call after defaulting and before [`crate::validate::update`]. `subresource` is `None`, `Some("status")`, or another
+/// one whose caller has already written into the object what it changes.
+pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subresource: Option<&str>) {
+    keep_metadata(new, old);
+    match subresource {
+        Some("status") => keep_for_status(resource, new, old),
+        // Namespace deletion takes the finalizers of the spec away through this one.
+        Some("finalize") => put(new, "status", get(old, "/status").cloned()),
+        _ => keep_status(resource, new, old),
+    }
+    let before = integer(old, "/metadata/generation");
+    let generation = match before {
+        Some(before) if has_generation(resource) && desired_changed(resource, new, old) => Some(before + 1),
+        None if has_generation(resource) => Some(1),
+        unchanged => unchanged,
+    };
+    if let Some(metadata) = child(new, "metadata") {
+        put(metadata, "generation", generation.map(Value::from));
+    }
+}
+
+fn has_generation(resource: &Resource) -> bool {
+    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet")
+}
+
+fn has_status(resource: &Resource) -> bool {
+    resource.subresources.contains(&"status")
+}
+
+fn add_namespace_finalizer(object: &mut Value) {
+    let Some(spec) = child(object, "spec") else { return };
+    if list(spec, "/finalizers").iter().any(|name| name == NAMESPACE_FINALIZER) {
+        return;
+    }
+    match spec.get_mut("finalizers").and_then(Value::as_array_mut) {
+        Some(finalizers) => finalizers.push(json!(NAMESPACE_FINALIZER)),
+        None => spec["finalizers"] = json!([NAMESPACE_FINALIZER]),
+    }
+}
+
+/// A missing uid is the old one; the creation time never changes; a deletion is never taken back.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    let Some(metadata) = child(new, "metadata") else { return };
+    for key in ["name", "namespace", "uid"] {
+        if text(metadata, &format!("/{key}")).is_empty() {
+            put(metadata, key, get(old, &format!("/metadata/{key}")).cloned());
+        }
+    }
+    for key in ["creationTimestamp", "deletionTimestamp"] {
+        put(metadata, key, get(old, &format!("/metadata/{key}")).cloned());
+    }
+    let grace = get(old, "/metadata/deletionGracePeriodSeconds").cloned();
+    if grace.is_none() || metadata.get("deletionGracePeriodSeconds").is_none_or(Value::is_null) {
+        put(metadata, "deletionGracePeriodSeconds", grace);
+    }
+    put(metadata, "selfLink", None);
+}
+
+/// An ordinary update cannot change the status, nor a namespace's own finalizers.
+fn keep_status(resource: &Resource, new: &mut Value, old: &Value) {
+    if has_status(resource) {
+        put(new, "status", get(old, "/status").cloned());
+    }
+    if resource.kind == "Namespace" {
+        if let Some(spec) = child(new, "spec") {
+            put(spec, "finalizers", get(old, "/spec/finalizers").cloned());
+        }
+    }
+}
+
+/// A status update changes the status, and as far as Kubernetes lets that kind, labels and annotations.
+fn keep_for_status(resource: &Resource, new: &mut Value, old: &Value) {
+    put(new, "spec", get(old, "/spec").cloned());
+    let kept: &[&str] = match resource.kind {
+        "Pod" => &["ownerReferences"],
+        "Deployment" => &["labels"],
+        _ => &[],
+    };
+    if let Some(metadata) = child(new, "metadata") {
+        for key in kept {
+            put(metadata, key, get(old, &format!("/metadata/{key}")).cloned());
+        }
+    }
+    if resource.kind == "Pod" {
+        if let (Some(class), Some(status)) = (get(old, "/status/qosClass"), child(new, "status")) {
+            put(status, "qosClass", Some(class.clone()));
+        }
+    }
+}
+
+/// Whether what controllers act upon changed: the spec, and for a Deployment its annotations too.
+fn desired_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    let annotations = |object| get(object, "/metadata/annotations").filter(|value| *value != &json!({}));
+    new.get("spec") != old.get("spec") || (resource.kind == "Deployment" && annotations(new) != annotations(old))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::{CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, NODES, PODS};
+
+    #[test]
+    fn a_create_cannot_bring_a_status_or_a_deletion() {
+        let mut pod = json!({
+            "metadata": {"name": "a", "deletionTimestamp": "x", "generation": 9, "creationTimestamp": null},
+            "spec": {}, "status": {"phase": "Running"},
+        });
+        prepare_create(&PODS, &mut pod);
+        assert_eq!(pod["metadata"], json!({"name": "a", "generation": 1}));
+        assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+        let mut map = json!({"metadata": {"name": "a"}});
+        prepare_create(&CONFIG_MAPS, &mut map);
+        assert_eq!(map, json!({"metadata": {"name": "a"}}));
+        let mut node = json!({"metadata": {"name": "a"}, "status": {"capacity": {}}});
+        prepare_create(&NODES, &mut node);
+        assert_eq!(node["status"], json!({"capacity": {}}));
+        let mut namespace = json!({"metadata": {"name": "a"}});
+        prepare_create(&NAMESPACES, &mut namespace);
+        assert_eq!(namespace["spec"], json!({"finalizers": ["kubernetes"]}));
+    }
+
+    #[test]
+    fn the_generation_counts_changes_of_the_spec_only() {
+        let old =
+            json!({"metadata": {"name": "a", "generation": 3}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+        let mut new = old.clone();
+        new["status"] = json!({"replicas": 7});
+        new["metadata"]["labels"] = json!({"a": "b"});
+        prepare_update(&DEPLOYMENTS, &mut new, &old, None);
+        assert_eq!((&new["metadata"]["generation"], &new["status"]["replicas"]), (&json!(3), &json!(1)));
+        new["spec"]["replicas"] = json!(2);
+        prepare_update(&DEPLOYMENTS, &mut new, &old, None);
+        assert_eq!(new["metadata"]["generation"], 4);
+        let mut annotated = old.clone();
+        annotated["metadata"]["annotations"] = json!({"a": "b"});
+        prepare_update(&DEPLOYMENTS, &mut annotated, &old, None);
+        assert_eq!(annotated["metadata"]["generation"], 4);
+    }
+
+    #[test]
+    fn a_status_update_keeps_the_spec_and_a_deletion_stays() {
+        let old = json!({
+            "metadata": {"name": "a", "uid": "u", "generation": 1, "deletionTimestamp": "t", "deletionGracePeriodSeconds": 5},
+            "spec": {"nodeName": "n"}, "status": {"phase": "Pending", "qosClass": "Burstable"},
+        });
+        let mut new = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "x"}, "status": {"phase": "Running"}});
+        prepare_update(&PODS, &mut new, &old, Some("status"));
+        assert_eq!(new["metadata"], old["metadata"]);
+        assert_eq!(new["spec"], old["spec"]);
+        assert_eq!(new["status"], json!({"phase": "Running", "qosClass": "Burstable"}));
+    }
+}
