@@ -25,6 +25,9 @@ pub enum Opening {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
+    pub protocol: u32,
+    /// The cluster the token names; a server of another one says so.
+    pub cluster: String,
     pub token_id: String,
     pub token_secret: String,
     pub node_name: String,
@@ -130,7 +133,11 @@ pub enum Request {
 pub enum LogOutput {
     Data(Vec<u8>),
     End,
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
+    /// The log was found; sent before the first line, which may be long in coming.
+    Started,
 }
 
 /// So that a reader of this file sees every frame of an exec stream.

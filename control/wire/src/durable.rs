@@ -1,0 +1,86 @@
+//! Small files that are whole or not there: temporary file, fsync, rename, fsync of the folder.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// For secrets: keys, tokens, identities.
+pub const MODE_PRIVATE: u32 = 0o600;
+/// For what anyone may read: certificates.
+pub const MODE_PUBLIC: u32 = 0o644;
+
+/// A file that could not be read or replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}", path = .path.display())]
+pub struct FileError {
+    pub action: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { action, path: path.to_owned(), source }
+    }
+
+    /// A file that was read and makes no sense.
+    pub fn damaged(path: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { action: "understand", path: path.to_owned(), source: io::Error::new(io::ErrorKind::InvalidData, why) }
+    }
+}
+
+/// Replaces `path`: a power cut leaves the old content or the new, never a part.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = path.with_added_extension("new");
+    // A leftover of a crash may carry another mode, and `mode` counts only at creation.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(FileError::at("remove", &temporary)(error));
+        }
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let mut file = options.open(&temporary).map_err(FileError::at("create", &temporary))?;
+    file.write_all(content).map_err(FileError::at("write", &temporary))?;
+    file.sync_all().map_err(FileError::at("sync", &temporary))?;
+    std::fs::rename(&temporary, path).map_err(FileError::at("replace", path))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", folder))
+}
+
+/// The file's content; `None` where there is none.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at("read", path)(error)),
+    }
+}
+
+/// Creates a folder that only its owner can enter.
+pub fn private_folder(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::at("create", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private_even_after_a_crash_left_half_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(folder.path().join("key.new"), "half").unwrap();
+        replace(&path, b"one", MODE_PRIVATE).unwrap();
+        replace(&path, b"two", MODE_PRIVATE).unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!folder.path().join("key.new").exists());
+        assert!(read(&folder.path().join("none")).unwrap().is_none());
+    }
+}

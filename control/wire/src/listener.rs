@@ -1,0 +1,220 @@
+//! The server's UDP port: who comes, and whether to join or as a node.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError};
+use crate::frame::{Hello, JoinAnswer, JoinRequest, Opening, PROTOCOL, Welcome};
+use crate::session::Session;
+use crate::transport;
+use crate::trust;
+
+/// Connections that have not said yet what they are; more are refused and come again.
+const HANDSHAKES_MAX: usize = 256;
+/// From the first packet to the first frame.
+const HANDSHAKE_SECONDS_MAX: u64 = 15;
+/// A refused peer has so long to read why.
+const GOODBYE_SECONDS_MAX: u64 = 5;
+/// Arrivals that no one has taken yet.
+const ARRIVALS_MAX: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen for agents on udp {address}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("tls settings cannot be used for quic")]
+    Tls(#[source] quinn::crypto::rustls::NoInitialCipherSuite),
+}
+
+/// Someone with something to say.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Without a certificate, with a token.
+    Join(JoinAttempt),
+    /// With a certificate.
+    Node(NodeArrival),
+}
+
+/// The listening endpoint; handshakes run beside each other.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: quinn::Endpoint,
+    arrivals: mpsc::Receiver<Arrival>,
+}
+
+impl Listener {
+    /// `tls` asks for client certificates and allows none (for joins), as `control/pki` makes it.
+    pub fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> Result<Self, ListenError> {
+        let crypto = QuicServerConfig::try_from(tls).map_err(ListenError::Tls)?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(transport::server_transport());
+        let endpoint =
+            transport::server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })?;
+        let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+        tokio::spawn(receive(endpoint.clone(), sender));
+        Ok(Self { endpoint, arrivals })
+    }
+
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// `None` once the endpoint is closed. Cancel-safe.
+    pub async fn accept(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// A handle that closes every connection.
+    pub fn closer(&self) -> Closer {
+        Closer { endpoint: self.endpoint.clone() }
+    }
+}
+
+/// Ends a listener and its sessions.
+#[derive(Debug, Clone)]
+pub struct Closer {
+    endpoint: quinn::Endpoint,
+}
+
+impl Closer {
+    pub async fn close(&self, reason: &str) {
+        self.endpoint.close(NO_CODE, reason.as_bytes());
+        let _ = tokio::time::timeout(Duration::from_secs(GOODBYE_SECONDS_MAX), self.endpoint.wait_idle()).await;
+    }
+}
+
+async fn receive(endpoint: quinn::Endpoint, arrivals: mpsc::Sender<Arrival>) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let arrivals = arrivals.clone();
+        tokio::spawn(async move {
+            let address = incoming.remote_address();
+            match tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), meet(incoming)).await {
+                Ok(Ok(arrival)) => {
+                    let _ = arrivals.send(arrival).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%address, %error, "a connection ended before its greeting"),
+                Err(_) => tracing::debug!(%address, "a connection did not greet in time"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// From the first packet to the first frame.
+async fn meet(incoming: quinn::Incoming) -> Result<Arrival, StreamError> {
+    let connection = incoming.await.map_err(StreamError::Lost)?;
+    let certificate = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .and_then(|chain| chain.first().map(|certificate| certificate.to_vec()));
+    let (writer, reader) = connection.accept_bi().await.map_err(StreamError::Lost)?;
+    let (mut writer, mut reader) = (FrameWriter::new(writer), FrameReader::new(reader));
+    let opening: Opening = reader.expect(HANDSHAKE_SECONDS_MAX).await?;
+    match (opening, certificate) {
+        (Opening::Join(request), _) => Ok(Arrival::Join(JoinAttempt { request, connection, writer })),
+        (Opening::Hello(hello), Some(certificate)) => match NodeArrival::check(&hello, &certificate) {
+            Ok((node_name, key_hash)) => {
+                Ok(Arrival::Node(NodeArrival { hello, node_name, key_hash, connection, writer }))
+            }
+            Err(message) => {
+                writer.send(&Welcome::Refused { message }).await?;
+                goodbye(connection, writer, "refused").await;
+                Err(StreamError::Unexpected("a greeting that was refused"))
+            }
+        },
+        (Opening::Hello(_), None) => {
+            connection.close(NO_CODE, b"a node certificate is needed");
+            Err(StreamError::Unexpected("a greeting without a certificate"))
+        }
+        (Opening::Sync { .. } | Opening::Report, _) => {
+            connection.close(NO_CODE, b"a greeting comes first");
+            Err(StreamError::Unexpected("a stream before the greeting"))
+        }
+    }
+}
+
+/// Closes once the peer has read the last answer, or has had time to.
+async fn goodbye(connection: quinn::Connection, mut writer: FrameWriter, reason: &'static str) {
+    writer.finish();
+    let _ = tokio::time::timeout(Duration::from_secs(GOODBYE_SECONDS_MAX), writer.stopped()).await;
+    connection.close(NO_CODE, reason.as_bytes());
+}
+
+/// A machine that asks to become a node.
+#[derive(Debug)]
+pub struct JoinAttempt {
+    pub request: JoinRequest,
+    connection: quinn::Connection,
+    writer: FrameWriter,
+}
+
+impl JoinAttempt {
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Answers and closes.
+    pub async fn answer(mut self, answer: &JoinAnswer) -> Result<(), StreamError> {
+        self.writer.send(answer).await?;
+        goodbye(self.connection, self.writer, "join answered").await;
+        Ok(())
+    }
+}
+
+/// A node that greeted; its name is its certificate's.
+#[derive(Debug)]
+pub struct NodeArrival {
+    pub hello: Hello,
+    pub node_name: String,
+    /// SHA-256 of the node's public key.
+    pub key_hash: [u8; 32],
+    connection: quinn::Connection,
+    writer: FrameWriter,
+}
+
+impl NodeArrival {
+    fn check(hello: &Hello, certificate: &[u8]) -> Result<(String, [u8; 32]), String> {
+        if hello.protocol != PROTOCOL {
+            return Err(format!(
+                "agent {} speaks protocol {}, this server speaks {PROTOCOL}: bring both to one version",
+                hello.agent_version, hello.protocol
+            ));
+        }
+        let name = trust::node_name(certificate).ok_or("the certificate is not a node's")?;
+        if name != hello.node_name {
+            return Err(format!("the certificate is for node {name}, the greeting for {}", hello.node_name));
+        }
+        let key_hash = trust::key_hash(certificate).ok_or("the certificate cannot be read")?;
+        Ok((name, key_hash))
+    }
+
+    pub async fn accept(
+        mut self,
+        server_version: &str,
+        server_time_ms: i64,
+        pod_range: String,
+    ) -> Result<Session, StreamError> {
+        let server_version = server_version.to_owned();
+        self.writer.send(&Welcome::Accepted { protocol: PROTOCOL, server_version, server_time_ms, pod_range }).await?;
+        self.writer.finish();
+        Ok(Session::new(self.connection, self.node_name))
+    }
+
+    /// Refuses in plain words and closes.
+    pub async fn refuse(mut self, message: impl Into<String>) -> Result<(), StreamError> {
+        self.writer.send(&Welcome::Refused { message: message.into() }).await?;
+        goodbye(self.connection, self.writer, "refused").await;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Sockets and limits of the QUIC transport, as measured with a thousand idle connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+
+/// The node keeps NAT entries and the connection alive; the server only listens.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Longer than the 50 s after which a silent node is NotReady, so that a node in trouble is not also disconnected.
+const IDLE_MS_MAX: u32 = 90_000;
+/// Streams that a node opens: hello, state, reports, and a few that replace them.
+const NODE_STREAMS_MAX: u32 = 8;
+/// Streams that the server opens towards one node: its logs and execs at one time.
+pub(crate) const SERVER_STREAMS_MAX: u32 = 128;
+/// Unread bytes of one stream.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Unread bytes of one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Without it a burst of handshakes overflows the default buffer and costs seconds of retries.
+const SERVER_SOCKET_BYTES: usize = 8 << 20;
+
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(u64::from(CONNECTION_WINDOW_BYTES))
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+pub(crate) fn server_transport() -> Arc<TransportConfig> {
+    let mut config = transport();
+    config.max_concurrent_bidi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
+    Arc::new(config)
+}
+
+pub(crate) fn agent_transport() -> Arc<TransportConfig> {
+    let mut config = transport();
+    config.max_concurrent_bidi_streams(VarInt::from_u32(SERVER_STREAMS_MAX)).keep_alive_interval(Some(KEEP_ALIVE));
+    Arc::new(config)
+}
+
+pub(crate) fn server_endpoint(address: SocketAddr, config: quinn::ServerConfig) -> io::Result<quinn::Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    // Root may pass the system's limit; anyone else gets as much as the limit allows.
+    if setsockopt(&socket, sockopt::RcvBufForce, &SERVER_SOCKET_BYTES).is_err() {
+        let _ = setsockopt(&socket, sockopt::RcvBuf, &SERVER_SOCKET_BYTES);
+    }
+    quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+}
+
+/// A socket on any port that can reach `peer`.
+pub(crate) fn agent_socket(peer: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match peer.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind((any, 0))
+}
+
+pub(crate) fn agent_endpoint(peer: SocketAddr) -> io::Result<quinn::Endpoint> {
+    quinn::Endpoint::new(EndpointConfig::default(), None, agent_socket(peer)?, Arc::new(TokioRuntime))
+}
