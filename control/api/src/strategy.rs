@@ -98,10 +98,11 @@ fn keep_status(resource: &Resource, new: &mut Value, old: &Value) {
     if has_status(resource) {
         put(new, "status", get(old, "/status").cloned());
     }
-    if resource.kind == "Namespace" {
-        if let Some(spec) = child(new, "spec") {
-            put(spec, "finalizers", get(old, "/spec/finalizers").cloned());
-        }
+    if resource.kind != "Namespace" {
+        return;
+    }
+    if let Some(spec) = child(new, "spec") {
+        put(spec, "finalizers", get(old, "/spec/finalizers").cloned());
     }
 }
 
@@ -118,10 +119,9 @@ fn keep_for_status(resource: &Resource, new: &mut Value, old: &Value) {
             put(metadata, key, get(old, &format!("/metadata/{key}")).cloned());
         }
     }
-    if resource.kind == "Pod" {
-        if let (Some(class), Some(status)) = (get(old, "/status/qosClass"), child(new, "status")) {
-            put(status, "qosClass", Some(class.clone()));
-        }
+    let class = get(old, "/status/qosClass").filter(|_| resource.kind == "Pod");
+    if let (Some(class), Some(status)) = (class, child(new, "status")) {
+        put(status, "qosClass", Some(class.clone()));
     }
 }
 

@@ -1,9 +1,18 @@
 //! The columns and cells that `kubectl get` prints, as `metav1.Table` has them.
 
+mod age;
+mod event;
+mod node;
+mod plain;
+mod pod;
+mod workload;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::resource::Resource;
+
+pub use age::human_duration;
 
 /// One column definition, as `metav1.TableColumnDefinition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +28,22 @@ pub struct Column {
 }
 
 impl Column {
+    const fn new(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        Self { name, kind, format: "", description, priority: 0 }
+    }
+
+    const fn string(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "string", description)
+    }
+
+    const fn integer(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "integer", description)
+    }
+
+    const fn wide(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description, priority: 1 }
+    }
+
     /// The column as JSON, for `Table.columnDefinitions`.
     pub fn to_value(&self) -> Value {
         json!({
@@ -28,12 +53,64 @@ impl Column {
     }
 }
 
+const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    description: "Name must be unique within a namespace.",
+    priority: 0,
+};
+const AGE: Column = Column::string("Age", "The time since the object was created.");
+
+/// What a kind contributes: its columns, and the cells of one object up to a time.
+struct Printer {
+    columns: &'static [Column],
+    cells: fn(&Value, Timestamp) -> Vec<Value>,
+}
+
+fn printer(resource: &Resource) -> &'static Printer {
+    match resource.kind {
+        "Pod" => &pod::PRINTER,
+        "Node" => &node::PRINTER,
+        "Deployment" => &workload::DEPLOYMENT,
+        "ReplicaSet" => &workload::REPLICA_SET,
+        "Event" => &event::PRINTER,
+        "Namespace" => &plain::NAMESPACE,
+        "ConfigMap" => &plain::CONFIG_MAP,
+        "Secret" => &plain::SECRET,
+        "ServiceAccount" => &plain::SERVICE_ACCOUNT,
+        "Lease" => &plain::LEASE,
+        _ => &plain::ANY,
+    }
+}
+
 /// The columns of `resource`, in order.
-pub fn columns(_resource: &Resource) -> &'static [Column] {
-    &[]
+pub fn columns(resource: &Resource) -> &'static [Column] {
+    printer(resource).columns
 }
 
 /// The cells of one object, as many as [`columns`] has, ages counted up to `now`.
-pub fn row(_resource: &Resource, _object: &Value, _now: Timestamp) -> Vec<Value> {
-    Vec::new()
+pub fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
+    (printer(resource).cells)(object, now)
+}
+
+/// A text cell; `placeholder` stands for nothing.
+fn or(text: &str, placeholder: &str) -> Value {
+    Value::String(if text.is_empty() { placeholder } else { text }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource;
+
+    #[test]
+    fn every_kind_has_as_many_cells_as_columns() {
+        for resource in resource::all() {
+            let columns = columns(resource);
+            let cells = row(resource, &json!({"metadata": {"name": "a"}}), Timestamp::UNIX_EPOCH);
+            assert_eq!(cells.len(), columns.len(), "{}", resource.kind);
+            assert_eq!(columns.iter().filter(|column| column.format == "name").count(), 1, "{}", resource.kind);
+        }
+    }
 }

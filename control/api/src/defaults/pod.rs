@@ -109,10 +109,9 @@ fn probe(probe: &mut Value) {
         fill(probe, key, default);
     }
     http_get(probe);
-    if let Some(grpc) = probe.get_mut("grpc").filter(|grpc| grpc.is_object()) {
-        if grpc.get("service").is_none_or(Value::is_null) {
-            grpc["service"] = json!("");
-        }
+    let grpc = probe.get_mut("grpc").and_then(Value::as_object_mut);
+    if let Some(grpc) = grpc.filter(|grpc| grpc.get("service").is_none_or(Value::is_null)) {
+        grpc.insert("service".to_owned(), json!(""));
     }
 }
 

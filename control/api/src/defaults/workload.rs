@@ -1,6 +1,6 @@
 //! Defaults of what makes pods.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::object::{child, fill};
 
@@ -18,11 +18,10 @@ pub(super) fn deployment(object: &mut Value) {
     fill(spec, "progressDeadlineSeconds", PROGRESS_DEADLINE_SECONDS);
     if let Some(strategy) = child(spec, "strategy") {
         fill(strategy, "type", "RollingUpdate");
-        if strategy["type"] == json!("RollingUpdate") {
-            if let Some(rolling) = child(strategy, "rollingUpdate") {
-                fill(rolling, "maxUnavailable", MAX_UNAVAILABLE);
-                fill(rolling, "maxSurge", MAX_SURGE);
-            }
+        let rolls = strategy["type"] == "RollingUpdate";
+        if let Some(rolling) = rolls.then(|| child(strategy, "rollingUpdate")).flatten() {
+            fill(rolling, "maxUnavailable", MAX_UNAVAILABLE);
+            fill(rolling, "maxSurge", MAX_SURGE);
         }
     }
     template(spec);
@@ -46,6 +45,8 @@ fn template(spec: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
