@@ -3,12 +3,15 @@ use std::{io, path::PathBuf};
 use crate::reference::ReferenceError;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}")]
-pub struct OpenError {
-    pub action: &'static str,
-    pub path: PathBuf,
-    #[source]
-    pub source: io::Error,
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot use the certificate authorities of {path}")]
+    Authorities {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Which of the kubelet's reasons a failed pull has.
@@ -62,13 +65,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    #[error("cannot import an image from {from}")]
-    Import {
-        from: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+#[error("cannot import an image from {from}")]
+pub struct ImportError {
+    pub from: String,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 #[derive(Debug, thiserror::Error)]

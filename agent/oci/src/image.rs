@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An image that is complete on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// The full name that was asked for, such as `docker.io/library/busybox:1.36`.
     pub name: String,
@@ -21,33 +21,17 @@ pub struct Image {
 
 /// The part of an image's configuration that a container starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(default)]
 pub struct ImageConfig {
-    #[serde(deserialize_with = "null_is_empty")]
     pub entrypoint: Vec<String>,
-    #[serde(deserialize_with = "null_is_empty")]
     pub cmd: Vec<String>,
     /// `NAME=value`
-    #[serde(deserialize_with = "null_is_empty")]
     pub env: Vec<String>,
     /// `user[:group]`, names or numbers; empty: root.
-    #[serde(deserialize_with = "null_is_empty")]
     pub user: String,
-    #[serde(deserialize_with = "null_is_empty")]
     pub working_dir: String,
     /// `8080/tcp`
-    #[serde(deserialize_with = "keys")]
     pub exposed_ports: Vec<String>,
     /// A name or a number, such as `SIGQUIT`.
     pub stop_signal: Option<String>,
-}
-
-fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
-}
-
-/// Go writes a set as a map to empty objects.
-fn keys<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let map = Option::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>::deserialize(from)?;
-    Ok(map.unwrap_or_default().into_keys().collect())
 }

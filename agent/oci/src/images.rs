@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,8 +10,14 @@ use crate::{
     error::{ImportError, OpenError, PullError, StoreError},
     image::Image,
     platform::Platform,
+    reference::Reference,
+    registry::Registries,
     snapshot::Snapshots,
+    store::Store,
 };
+
+mod import;
+mod pull;
 
 /// What [`Images`] is opened with.
 #[derive(Clone, Debug)]
@@ -90,58 +97,117 @@ pub struct Pruned {
 /// The node's images. Cheap to clone.
 #[derive(Clone)]
 pub struct Images {
-    shared: Arc<Config>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    store: Store,
+    registries: Registries,
 }
 
 impl Images {
     /// Opens the store, and removes what a crash left half done.
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        Ok(Self { shared: Arc::new(config) })
+        let store = Store::open(config.data_dir.clone())?;
+        let registries = Registries::new(&config.registries, config.limits.downloads_max)?;
+        Ok(Self { shared: Arc::new(Shared { config, store, registries }) })
     }
 
     /// Brings an image here by its registry; what is here already is not downloaded again.
     pub async fn pull(
         &self,
         name: &str,
-        _credentials: &Credentials,
-        _progress: impl Fn(Progress) + Send + Sync + 'static,
+        credentials: &Credentials,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Image, PullError> {
-        let source = StoreError::Busy.into();
-        Err(PullError::Pull { name: name.into(), source })
+        let reference: Reference =
+            name.parse().map_err(|source| PullError::InvalidName { name: name.to_owned(), source })?;
+        pull::pull(&self.shared, &reference, credentials, Arc::new(progress))
+            .await
+            .map_err(|source| PullError::Pull { name: reference.to_string(), source: source.into() })
     }
 
-    /// The image of this name (short forms, digests and ids too), where it is complete here.
-    pub fn get(&self, _name: &str) -> Result<Option<Image>, StoreError> {
-        Ok(None)
+    /// The image of this name, where it is complete here. Short forms, `name@digest` and ids do too.
+    pub fn get(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        let store = &self.shared.store;
+        if let Some(hex) = name.strip_prefix("sha256:").or(crate::reference::is_sha256_hex(name).then_some(name)) {
+            let id = format!("sha256:{hex}");
+            return Ok(store.list()?.into_iter().find(|image| image.id == id || image.digest == id));
+        }
+        let Ok(reference) = name.parse::<Reference>() else { return Ok(None) };
+        if let Some(image) = store.load(&reference.to_string())? {
+            return Ok(Some(image));
+        }
+        let Some(digest) = &reference.digest else { return Ok(None) };
+        let repo_digest = format!("{}@{digest}", reference.name());
+        Ok(store.list()?.into_iter().find(|image| image.repo_digest.as_ref() == Some(&repo_digest)))
     }
 
-    /// Takes in an OCI layout or a `docker save` archive, plain or gzip, and answers with the names in it.
+    /// Takes in an OCI layout or a `docker save` archive, plain or compressed, and answers with the names in it.
     pub async fn import(&self, archive: &Path) -> Result<Vec<String>, ImportError> {
-        let source = StoreError::Busy.into();
-        Err(ImportError::Import { from: archive.display().to_string(), source })
+        let (shared, path) = (self.shared.clone(), archive.to_owned());
+        let done = blocking(move || import::import(&shared, &path)).await;
+        done.map_err(|source| ImportError { from: archive.display().to_string(), source: source.into() })
     }
 
+    /// The same from a stream, such as standard input.
+    pub async fn import_stream(&self, from: impl Read + Send + 'static) -> Result<Vec<String>, ImportError> {
+        let shared = self.shared.clone();
+        let done = blocking(move || import::import_stream(&shared, from)).await;
+        done.map_err(|source| ImportError { from: "a stream".to_owned(), source: source.into() })
+    }
+
+    /// All complete images, by name.
     pub fn list(&self) -> Result<Vec<Image>, StoreError> {
-        Ok(Vec::new())
+        self.shared.store.list()
     }
 
     /// Forgets a name; its layers go with the next prune. False where there was none.
-    pub async fn remove(&self, _name: &str) -> Result<bool, StoreError> {
-        Ok(false)
+    pub async fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        let Some(image) = self.get(name)? else { return Ok(false) };
+        let shared = self.shared.clone();
+        blocking(move || shared.store.forget(&image.name)).await
     }
 
-    /// Removes the images whose id (or name) is not in use, and layers that no image has.
-    /// Layers of mounted snapshots stay in any case.
-    pub async fn prune(&self, _in_use: &BTreeSet<String>) -> Result<Pruned, StoreError> {
-        Ok(Pruned::default())
+    /// Removes the images whose name and id are not in use, and the layers that no image has.
+    /// Layers below a container's root stay in any case.
+    pub async fn prune(&self, in_use: &BTreeSet<String>) -> Result<Pruned, StoreError> {
+        let (shared, in_use) = (self.shared.clone(), in_use.clone());
+        blocking(move || prune(&shared, |image| in_use.contains(&image.name) || in_use.contains(&image.id))).await
     }
 
-    /// Removes only what no image and no snapshot has.
+    /// Removes only layers that no image and no container's root has.
     pub async fn collect(&self) -> Result<Pruned, StoreError> {
-        Ok(Pruned::default())
+        let shared = self.shared.clone();
+        blocking(move || prune(&shared, |_| true)).await
     }
 
     pub fn snapshots(&self) -> Snapshots {
-        Snapshots::new(self.shared.data_dir.clone())
+        Snapshots::new(self.shared.config.data_dir.clone())
+    }
+}
+
+fn prune(shared: &Shared, keep: impl Fn(&Image) -> bool) -> Result<Pruned, StoreError> {
+    let _removing = shared.store.removing()?;
+    let mut pruned = Pruned::default();
+    let mut layers = Snapshots::new(shared.config.data_dir.clone()).layers()?;
+    for image in shared.store.list()? {
+        if keep(&image) {
+            layers.extend(image.layers);
+        } else {
+            shared.store.forget(&image.name)?;
+            pruned.names.push(image.name);
+        }
+    }
+    (pruned.layers, pruned.freed_bytes) = shared.store.remove_layers(|chain_id| layers.contains(chain_id))?;
+    Ok(pruned)
+}
+
+/// Runs what waits for the disk away from the threads that serve everything else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -10,16 +10,21 @@
 //!
 //! Absent on purpose: no push, no build; no layer blob is kept after it is unpacked, since cards are small.
 
+mod archive;
 mod credentials;
 mod error;
 mod image;
 mod images;
+mod manifest;
 mod platform;
 mod reference;
+mod registry;
 mod snapshot;
+mod store;
+mod unpack;
 mod user;
 
-pub use credentials::{Credential, Credentials};
+pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::{ImportError, OpenError, PullError, PullReason, StoreError};
 pub use image::{Image, ImageConfig};
 pub use images::{Config, Images, Limits, Progress, Pruned, RegistryConfig};
