@@ -70,9 +70,21 @@ macro_rules! resource {
 
 const POD_SUBRESOURCES: &[&str] = &["status", "log", "exec", "binding", "eviction"];
 const STATUS: &[&str] = &["status"];
+const STATUS_FINALIZE: &[&str] = &["status", "finalize"];
 const STATUS_SCALE: &[&str] = &["status", "scale"];
 
-resource!(NAMESPACES, "", "v1", "Namespace", "namespaces", "namespace", &["ns"], NONE, Cluster, STATUS);
+resource!(
+    NAMESPACES,
+    "",
+    "v1",
+    "Namespace",
+    "namespaces",
+    "namespace",
+    &["ns"],
+    NONE,
+    Cluster,
+    STATUS_FINALIZE
+);
 resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS);
 resource!(PODS, "", "v1", "Pod", "pods", "pod", &["po"], ALL, Namespaced, POD_SUBRESOURCES);
 resource!(CONFIG_MAPS, "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], NONE, Namespaced, NONE);

@@ -1,20 +1,50 @@
-//! The pipeline's door for the control plane's own parts.
+//! The pipeline's door for the control plane's own parts, and what all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use control_api::Status;
 use control_store::Store;
+use tokio::sync::watch;
 
+use crate::authenticate::Authenticator;
 use crate::call::{Call, Reply};
+use crate::metrics::Metrics;
+use crate::node::NodeStreams;
+use crate::storage;
 
 /// The API over one store.
 pub struct Api {
     store: Arc<dyn Store>,
+    nodes: OnceLock<Arc<dyn NodeStreams>>,
+    tokens: OnceLock<Arc<dyn Authenticator>>,
+    pub(crate) metrics: Metrics,
+    /// Becomes true at shutdown: open watches and streams end then.
+    closing: watch::Sender<bool>,
 }
 
 impl Api {
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store })
+        Arc::new(Self {
+            store,
+            nodes: OnceLock::new(),
+            tokens: OnceLock::new(),
+            metrics: Metrics::default(),
+            closing: watch::Sender::new(false),
+        })
+    }
+
+    /// Where logs and exec come from. Set once, after the nodes' side was made from a client of this API.
+    pub fn connect_nodes(&self, nodes: Arc<dyn NodeStreams>) {
+        if self.nodes.set(nodes).is_err() {
+            tracing::warn!("the nodes' streams were connected twice; the first stays");
+        }
+    }
+
+    /// Who knows bearer tokens. Without it every token is refused.
+    pub fn accept_tokens(&self, tokens: Arc<dyn Authenticator>) {
+        if self.tokens.set(tokens).is_err() {
+            tracing::warn!("an authenticator was given twice; the first stays");
+        }
     }
 
     /// Reads go straight to the store's memory.
@@ -22,8 +52,33 @@ impl Api {
         &self.store
     }
 
-    /// One write: admission, validation and defaulting, then the store.
+    /// One write: admission, validation and defaulting, then the store. The caller is trusted to be `call.user`.
     pub async fn call(&self, call: Call) -> Result<Reply, Status> {
-        Err(Status::internal(format!("{} is not served yet", call.resource.plural)))
+        storage::write(self, call).await
+    }
+
+    pub(crate) fn nodes(&self) -> Option<&Arc<dyn NodeStreams>> {
+        self.nodes.get()
+    }
+
+    pub(crate) fn tokens(&self) -> Option<&Arc<dyn Authenticator>> {
+        self.tokens.get()
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Resolves when the server shuts down.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closing = self.closing.subscribe();
+        async move {
+            // An error means that the API itself is gone, which is a close too.
+            let _gone = closing.wait_for(|closing| *closing).await;
+        }
     }
 }

@@ -64,6 +64,8 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// `Strict`, `Warn` or `Ignore`; empty is `Warn`.
     pub field_validation: String,
+    /// Paths of keys that the body held twice; for field validation.
+    pub duplicate_fields: Vec<String>,
 }
 
 #[derive(Debug, Clone)]

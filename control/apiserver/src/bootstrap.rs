@@ -1,0 +1,32 @@
+//! What Kubernetes' API server itself creates: the namespaces that always exist.
+
+use control_api::resource::NAMESPACES;
+use control_api::{Reason, Status};
+use serde_json::json;
+
+use crate::api::Api;
+use crate::call::{Call, User, Verb, WriteOptions};
+
+const NAMES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// Creates the namespaces that are missing. Call it before serving.
+pub async fn bootstrap(api: &Api) -> Result<(), Status> {
+    for name in NAMES {
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let call = Call {
+            user: User::system("system:apiserver"),
+            verb: Verb::Create(body),
+            resource: &NAMESPACES,
+            subresource: None,
+            namespace: String::new(),
+            name: String::new(),
+            options: WriteOptions::default(),
+        };
+        match api.call(call).await {
+            Ok(_) => {}
+            Err(status) if status.reason == Reason::AlreadyExists => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(())
+}

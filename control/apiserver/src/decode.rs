@@ -1,0 +1,204 @@
+//! Bodies and options: from HTTP to a [`Call`].
+
+use bytes::Bytes;
+use control_api::decode::{Decoded, decode_json, decode_protobuf, decode_yaml};
+use control_api::schema::{TypeRef, for_kind, for_resource};
+use control_api::{Reason, Resource, Status};
+use http::header::CONTENT_TYPE;
+use http::Request;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::call::{Call, DeleteOptions, PatchKind, Preconditions, Propagation, Verb, WriteOptions};
+use crate::pipeline::Incomer;
+use crate::query::Query;
+use crate::route::ResourcePath;
+
+/// The largest body read, as Kubernetes has it.
+const BODY_BYTES_MAX: usize = 3 << 20;
+const FIELD_MANAGER_BYTES_MAX: usize = 128;
+const PATCH_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+
+/// Reads a body, up to the limit.
+async fn read(body: Incoming) -> Result<Bytes, Status> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
+            Err(Status::new(Reason::RequestEntityTooLarge, message))
+        }
+        Err(error) => Err(Status::bad_request(format!("the body cannot be read: {error}"))),
+    }
+}
+
+fn content_type(request: &Request<Incoming>) -> String {
+    let text = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn unsupported(kind: &str, supported: &str) -> Status {
+    let message = format!(
+        "the body of the request was in an unknown format - accepted media types include: {supported} (got {kind:?})"
+    );
+    Status::new(Reason::UnsupportedMediaType, message)
+}
+
+fn decode(kind: &str, body: &[u8], fallback: Option<TypeRef>) -> Result<Decoded, Status> {
+    match kind {
+        "" | "application/json" => decode_json(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => decode_yaml(body),
+        "application/vnd.kubernetes.protobuf" => decode_protobuf(body, fallback),
+        other => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+    }
+}
+
+/// The type of a body where a protobuf envelope does not say.
+fn body_type(resource: &Resource, subresource: &str) -> Option<TypeRef> {
+    match subresource {
+        "scale" => for_kind("autoscaling/v1", "Scale"),
+        "eviction" => for_kind("policy/v1", "Eviction"),
+        "binding" => for_kind("v1", "Binding"),
+        _ => for_resource(resource),
+    }
+}
+
+/// Options of a write, from the query.
+pub fn write_options(query: &Query) -> Result<WriteOptions, Status> {
+    let mut dry_run = false;
+    for value in query.all("dryRun").filter(|value| !value.is_empty()) {
+        if value != "All" {
+            return Err(invalid_dry_run(value));
+        }
+        dry_run = true;
+    }
+    let field_manager = query.text("fieldManager").to_owned();
+    if field_manager.len() > FIELD_MANAGER_BYTES_MAX {
+        return Err(Status::bad_request("fieldManager: Too long: may not be more than 128 bytes"));
+    }
+    let field_validation = query.text("fieldValidation").to_owned();
+    if !matches!(&*field_validation, "" | "Strict" | "Warn" | "Ignore") {
+        let message = format!(
+            "fieldValidation: Unsupported value: \"{field_validation}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
+        );
+        return Err(Status::new(Reason::Invalid, message));
+    }
+    Ok(WriteOptions { dry_run, field_manager, field_validation, duplicate_fields: Vec::new() })
+}
+
+fn invalid_dry_run(value: &str) -> Status {
+    let message = format!("dryRun: Unsupported value: [\"{value}\"]: supported values: \"All\"");
+    Status::new(Reason::Invalid, message)
+}
+
+/// The write that a request asks for.
+pub async fn call(at: ResourcePath, incomer: Incomer) -> Result<Call, Status> {
+    let mut options = write_options(&incomer.query)?;
+    let kind = content_type(&incomer.http);
+    let verb = match incomer.route.verb {
+        "patch" => {
+            let patch = patch_kind(&kind)?;
+            Verb::Patch(patch, patch_body(patch, read(incomer.http.into_body()).await?)?)
+        }
+        "delete" => {
+            let body = read(incomer.http.into_body()).await?;
+            Verb::Delete(delete_options(&kind, &body, &incomer.query, &mut options)?)
+        }
+        verb => {
+            let body = read(incomer.http.into_body()).await?;
+            let decoded = decode(&kind, &body, body_type(at.resource, &at.subresource))?;
+            options.duplicate_fields = decoded.duplicates;
+            if !decoded.value.is_object() {
+                return Err(Status::bad_request("the body is not an object"));
+            }
+            if verb == "update" { Verb::Update(decoded.value) } else { Verb::Create(decoded.value) }
+        }
+    };
+    let subresource = (!at.subresource.is_empty()).then_some(at.subresource);
+    let (resource, namespace, name) = (at.resource, at.namespace, at.name);
+    Ok(Call { user: incomer.user, verb, resource, subresource, namespace, name, options })
+}
+
+fn patch_kind(kind: &str) -> Result<PatchKind, Status> {
+    match kind {
+        "application/json-patch+json" => Ok(PatchKind::Json),
+        "application/merge-patch+json" => Ok(PatchKind::Merge),
+        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
+        "application/apply-patch+yaml" => {
+            let message = format!("server-side apply is not supported yet - accepted media types include: {PATCH_TYPES}");
+            Err(Status::new(Reason::UnsupportedMediaType, message))
+        }
+        other => Err(unsupported(other, PATCH_TYPES)),
+    }
+}
+
+/// Some clients send YAML under a JSON patch's name; Kubernetes takes it, and so it is turned into JSON here.
+fn patch_body(kind: PatchKind, body: Bytes) -> Result<Bytes, Status> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if kind == PatchKind::Json || first.is_none_or(|byte| *byte == b'{') {
+        return Ok(body);
+    }
+    Ok(decode_yaml(&body)?.value.to_string().into())
+}
+
+/// `DeleteOptions` from the body, or from the query where there is no body.
+pub fn delete_options(
+    kind: &str,
+    body: &[u8],
+    query: &Query,
+    write: &mut WriteOptions,
+) -> Result<DeleteOptions, Status> {
+    let mut value = json!({});
+    if !body.is_empty() {
+        value = decode(kind, body, for_kind("v1", "DeleteOptions"))?.value;
+    }
+    let mut from_query = |name: &str, found: Option<Value>| {
+        if let Some(found) = found.filter(|_| value.get(name).is_none_or(Value::is_null)) {
+            value[name] = found;
+        }
+    };
+    from_query("gracePeriodSeconds", query.number::<i64>("gracePeriodSeconds").map(Value::from));
+    from_query("propagationPolicy", query.get("propagationPolicy").map(Value::from));
+    from_query("orphanDependents", query.get("orphanDependents").map(|_| query.flag("orphanDependents").into()));
+    read_delete_options(&value, write)
+}
+
+/// The object form, as it also stands in an Eviction.
+pub fn read_delete_options(value: &Value, write: &mut WriteOptions) -> Result<DeleteOptions, Status> {
+    for dry_run in value["dryRun"].as_array().into_iter().flatten() {
+        if dry_run != "All" {
+            return Err(invalid_dry_run(dry_run.as_str().unwrap_or_default()));
+        }
+        write.dry_run = true;
+    }
+    let propagation = match value["propagationPolicy"].as_str() {
+        Some("Background") => Some(Propagation::Background),
+        Some("Foreground") => Some(Propagation::Foreground),
+        Some("Orphan") => Some(Propagation::Orphan),
+        Some(other) if !other.is_empty() => {
+            let message = format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported \
+                 values: \"Background\", \"Foreground\", \"Orphan\""
+            );
+            return Err(Status::new(Reason::Invalid, message));
+        }
+        _ => value["orphanDependents"].as_bool().map(|orphan| {
+            if orphan { Propagation::Orphan } else { Propagation::Background }
+        }),
+    };
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let wanted = &value["preconditions"];
+    let preconditions =
+        Preconditions { uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) };
+    Ok(DeleteOptions { grace_period_seconds: value["gracePeriodSeconds"].as_i64(), propagation, preconditions })
+}
+
+/// `DeleteOptions` of a deletecollection.
+pub async fn collection_options(incomer: Incomer) -> Result<(Query, DeleteOptions, WriteOptions), Status> {
+    let mut write = write_options(&incomer.query)?;
+    let kind = content_type(&incomer.http);
+    let body = read(incomer.http.into_body()).await?;
+    let options = delete_options(&kind, &body, &incomer.query, &mut write)?;
+    Ok((incomer.query, options, write))
+}

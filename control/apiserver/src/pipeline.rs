@@ -1,0 +1,119 @@
+//! The stations of a request, in their order.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use control_api::{Reason, Status};
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::api::Api;
+use crate::authenticate::authenticate;
+use crate::authorize::authorize;
+use crate::call::User;
+use crate::query::Query;
+use crate::respond::{self, Body};
+use crate::route::{Route, Target};
+use crate::{decode, discovery, exec, health, list, log, openapi, storage, watch};
+
+/// A request past authorization.
+pub struct Incomer {
+    pub user: User,
+    pub route: Route,
+    pub query: Query,
+    pub http: Request<Incoming>,
+}
+
+/// Answers one request. A panic is a 500, and the connection goes on.
+pub async fn handle(
+    api: Arc<Api>,
+    certificate: Option<Arc<User>>,
+    http: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let started = Instant::now();
+    let query = Query::parse(http.uri().query().unwrap_or_default());
+    let route = Route::parse(http.method(), http.uri().path(), &query);
+    let label = api.metrics.label(&route);
+    let in_flight = api.metrics.enter();
+    let answer = AssertUnwindSafe(answer(&api, certificate.as_deref(), route, query, http)).catch_unwind().await;
+    let response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(status)) => respond::status(&status),
+        Err(_) => {
+            tracing::error!(verb = label.verb, resource = label.resource, "a request's handler panicked");
+            respond::status(&Status::internal("the request could not be answered"))
+        }
+    };
+    drop(in_flight);
+    api.metrics.answered(label, response.status(), started.elapsed());
+    Ok(response)
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    certificate: Option<&User>,
+    route: Route,
+    query: Query,
+    http: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
+    let tokens = api.tokens().map(|tokens| &**tokens);
+    let user = authenticate(certificate, http.headers(), tokens)?;
+    authorize(&user, &route.attributes())?;
+    let incomer = Incomer { user, route, query, http };
+    match &incomer.route.target {
+        Target::Resource(_) => object(api, incomer).await,
+        _ => document(api, &incomer),
+    }
+}
+
+/// Everything that is not an object of the store.
+fn document(api: &Api, incomer: &Incomer) -> Result<Response<Body>, Status> {
+    let headers = incomer.http.headers();
+    if incomer.route.verb != "get" && incomer.route.target != Target::Unknown {
+        return Err(Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"));
+    }
+    match &incomer.route.target {
+        Target::Root => Ok(discovery::root()),
+        Target::Health(probe) => Ok(health::answer(api, probe, &incomer.query)),
+        Target::Version => Ok(discovery::version()),
+        Target::Metrics => Ok(api.metrics.answer(api)),
+        Target::CoreVersions => Ok(discovery::core_versions(headers)),
+        Target::Groups => Ok(discovery::groups(headers)),
+        Target::Group(group) => discovery::group(group),
+        Target::GroupVersion(group, version) => discovery::group_version(group, version),
+        Target::OpenApiV2 => openapi::v2(),
+        Target::OpenApiIndex => Ok(openapi::index()),
+        Target::OpenApiDocument(path) => openapi::document(path, headers),
+        Target::Resource(_) | Target::Unknown => Err(not_served()),
+    }
+}
+
+fn not_served() -> Status {
+    Status::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// Reads are answered from memory; writes become a [`crate::Call`].
+async fn object(api: &Arc<Api>, incomer: Incomer) -> Result<Response<Body>, Status> {
+    let Target::Resource(at) = incomer.route.target.clone() else { return Err(not_served()) };
+    match (incomer.route.verb, at.subresource.as_str()) {
+        ("get" | "create", "exec") => exec::answer(api, &at, incomer).await,
+        ("get", "log") => log::answer(api, &at, &incomer.query).await,
+        ("get", _) => list::get(api, &at, &incomer),
+        ("list", _) if incomer.query.flag("watch") => watch::answer(api, &at, &incomer),
+        ("list", _) => list::list(api, &at, &incomer),
+        ("watch", _) => watch::answer(api, &at, &incomer),
+        ("deletecollection", _) => storage::collection::answer(api, &at, incomer).await,
+        ("create" | "update" | "patch" | "delete", _) => {
+            let shape = crate::negotiate::Shape::of(incomer.http.headers(), &incomer.query);
+            let call = decode::call(at, incomer).await?;
+            respond::reply(api.call(call).await?, shape)
+        }
+        (verb, _) => {
+            let message = format!("the server does not allow this method on the requested resource: {verb}");
+            Err(Status::new(Reason::MethodNotAllowed, message))
+        }
+    }
+}

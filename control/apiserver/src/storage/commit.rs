@@ -1,0 +1,70 @@
+//! The last step of every write: the draft, and the store's answer or its dry run.
+
+use std::sync::Arc;
+
+use control_api::{Draft, Meta, Reason, Status};
+use control_store::{Change, Object, Precondition, Write, WriteError};
+use serde_json::Value;
+
+use super::Ask;
+use crate::api::Api;
+use crate::tier;
+
+/// The largest object kept, as etcd's request limit has it.
+const OBJECT_BYTES_MAX: usize = 1536 << 10;
+
+/// What a write found.
+pub enum Outcome {
+    Done(Arc<Object>),
+    /// Create: the name is taken. Otherwise: another writer was first.
+    Lost,
+}
+
+/// What is to be left under the key.
+pub enum Intent<'a> {
+    Create(&'a Value),
+    Replace { old: &'a Value, new: &'a Value, revision: u64 },
+    Remove { last: &'a Value, revision: u64 },
+}
+
+/// Writes, or under dry run builds what would be written.
+pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>) -> Result<Outcome, Status> {
+    let subresource = ask.subresource.as_deref();
+    let level = |old, new| tier::of(ask.resource, &ask.namespace, subresource, old, new);
+    let (value, precondition, tier, removes) = match intent {
+        Intent::Create(new) => (new, Precondition::Absent, level(None, Some(new)), false),
+        Intent::Replace { old, new, revision } => {
+            (new, Precondition::Revision(revision), level(Some(old), Some(new)), false)
+        }
+        Intent::Remove { last, revision } => (last, Precondition::Revision(revision), level(Some(last), None), true),
+    };
+    let draft = Draft::new(value).map_err(|error| Status::bad_request(error.to_string()))?;
+    if draft.len() > OBJECT_BYTES_MAX {
+        let message = format!("Request entity too large: limit is {OBJECT_BYTES_MAX}");
+        return Err(Status::new(Reason::RequestEntityTooLarge, message));
+    }
+    if ask.options.dry_run {
+        return rehearse(api, ask, draft, precondition);
+    }
+    let change = if removes { Change::Delete(draft) } else { Change::Put(draft) };
+    match api.store().write(Write { key: ask.key(), tier, precondition, change }).await {
+        Ok(object) => Ok(Outcome::Done(object)),
+        Err(WriteError::Exists | WriteError::Changed) => Ok(Outcome::Lost),
+        Err(WriteError::Malformed(error)) => Err(Status::bad_request(format!("object cannot be kept: {error}"))),
+        Err(error @ WriteError::Log(_)) => Err(Status::internal(error.to_string())),
+        Err(error @ WriteError::Closed) => Err(Status::new(Reason::ServiceUnavailable, error.to_string())),
+    }
+}
+
+/// A dry run: the object at the revision it has now.
+fn rehearse(api: &Api, ask: &Ask, draft: Draft, precondition: Precondition) -> Result<Outcome, Status> {
+    let key = ask.key();
+    let revision = match (precondition, api.store().get(&key)) {
+        (Precondition::Absent, Some(_)) => return Ok(Outcome::Lost),
+        (Precondition::Absent, None) => 0,
+        (Precondition::Revision(revision), _) => revision,
+    };
+    let json = draft.finish(revision);
+    let meta = Meta::parse(&json).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(Outcome::Done(Arc::new(Object { key, revision, json: json.into(), meta })))
+}
