@@ -73,18 +73,7 @@ const STATUS: &[&str] = &["status"];
 const STATUS_FINALIZE: &[&str] = &["status", "finalize"];
 const STATUS_SCALE: &[&str] = &["status", "scale"];
 
-resource!(
-    NAMESPACES,
-    "",
-    "v1",
-    "Namespace",
-    "namespaces",
-    "namespace",
-    &["ns"],
-    NONE,
-    Cluster,
-    STATUS_FINALIZE
-);
+resource!(NAMESPACES, "", "v1", "Namespace", "namespaces", "namespace", &["ns"], NONE, Cluster, STATUS_FINALIZE);
 resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS);
 resource!(PODS, "", "v1", "Pod", "pods", "pod", &["po"], ALL, Namespaced, POD_SUBRESOURCES);
 resource!(CONFIG_MAPS, "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], NONE, Namespaced, NONE);

@@ -45,9 +45,11 @@ pub fn authenticate(
         return Ok(user.clone());
     }
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(anonymous()) };
-    let token = header.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
+    let token = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()));
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(anonymous()) };
     let Some(mut user) = tokens.and_then(|known| known.token(token)) else {
         return Err(Status::new(Reason::Unauthorized, "Unauthorized"));

@@ -7,13 +7,7 @@ use crate::call::User;
 /// What is asked, in the words of an access review.
 #[derive(Debug, Clone, Copy)]
 pub enum Attributes<'a> {
-    Resource {
-        verb: &'a str,
-        resource: &'static Resource,
-        subresource: &'a str,
-        namespace: &'a str,
-        name: &'a str,
-    },
+    Resource { verb: &'a str, resource: &'static Resource, subresource: &'a str, namespace: &'a str, name: &'a str },
     Path { verb: &'a str, path: &'a str },
 }
 

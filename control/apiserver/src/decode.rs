@@ -4,8 +4,8 @@ use bytes::Bytes;
 use control_api::decode::{Decoded, decode_json, decode_protobuf, decode_yaml};
 use control_api::schema::{TypeRef, for_kind, for_resource};
 use control_api::{Reason, Resource, Status};
-use http::header::CONTENT_TYPE;
 use http::Request;
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -126,7 +126,8 @@ fn patch_kind(kind: &str) -> Result<PatchKind, Status> {
         "application/merge-patch+json" => Ok(PatchKind::Merge),
         "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
         "application/apply-patch+yaml" => {
-            let message = format!("server-side apply is not supported yet - accepted media types include: {PATCH_TYPES}");
+            let message =
+                format!("server-side apply is not supported yet - accepted media types include: {PATCH_TYPES}");
             Err(Status::new(Reason::UnsupportedMediaType, message))
         }
         other => Err(unsupported(other, PATCH_TYPES)),
@@ -183,14 +184,13 @@ pub fn read_delete_options(value: &Value, write: &mut WriteOptions) -> Result<De
             );
             return Err(Status::new(Reason::Invalid, message));
         }
-        _ => value["orphanDependents"].as_bool().map(|orphan| {
-            if orphan { Propagation::Orphan } else { Propagation::Background }
-        }),
+        _ => value["orphanDependents"]
+            .as_bool()
+            .map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),
     };
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let wanted = &value["preconditions"];
-    let preconditions =
-        Preconditions { uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) };
+    let preconditions = Preconditions { uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) };
     Ok(DeleteOptions { grace_period_seconds: value["gracePeriodSeconds"].as_i64(), propagation, preconditions })
 }
 

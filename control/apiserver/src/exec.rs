@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use control_api::stream::ExecRequest;
 use control_api::{Reason, Status};
-use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
@@ -74,7 +72,11 @@ fn handshake(headers: &HeaderMap) -> Result<(String, &'static str), Status> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let upgrade = text(UPGRADE);
     if !upgrade.eq_ignore_ascii_case("websocket") {
-        let why = if upgrade.is_empty() { "Upgrade request required" } else { "unable to upgrade: only websocket is served, not SPDY; use kubectl 1.30 or newer" };
+        let why = if upgrade.is_empty() {
+            "Upgrade request required"
+        } else {
+            "unable to upgrade: only websocket is served, not SPDY; use kubectl 1.30 or newer"
+        };
         return Err(Status::new(Reason::BadRequest, why));
     }
     let offers: Vec<&str> = headers

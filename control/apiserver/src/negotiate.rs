@@ -27,7 +27,12 @@ pub enum Shape {
 
 /// The parameters of one entry of `Accept`.
 fn parameter<'a>(entry: &'a str, name: &str) -> Option<&'a str> {
-    entry.split(';').skip(1).filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+    entry
+        .split(';')
+        .skip(1)
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, v)| v)
 }
 
 impl Shape {

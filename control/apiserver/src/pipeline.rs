@@ -73,7 +73,10 @@ async fn answer(
 fn document(api: &Api, incomer: &Incomer) -> Result<Response<Body>, Status> {
     let headers = incomer.http.headers();
     if incomer.route.verb != "get" && incomer.route.target != Target::Unknown {
-        return Err(Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"));
+        return Err(Status::new(
+            Reason::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+        ));
     }
     match &incomer.route.target {
         Target::Root => Ok(discovery::root()),

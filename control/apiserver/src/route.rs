@@ -133,12 +133,7 @@ fn resource_path(group: &str, version: &str, rest: &[&str]) -> Target {
         if !scoped || (resource.namespaced() && namespace.is_empty() && !name.is_empty()) {
             return Target::Unknown;
         }
-        Target::Resource(ResourcePath {
-            resource,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            subresource,
-        })
+        Target::Resource(ResourcePath { resource, namespace: namespace.to_owned(), name: name.to_owned(), subresource })
     };
     match rest {
         ["namespaces", name] => make("namespaces", "", name, &[]),
@@ -162,7 +157,10 @@ mod tests {
     #[test]
     fn namespaced_objects_and_their_subresources_are_found() {
         let Target::Resource(at) = parse("/api/v1/namespaces/default/pods/web/log") else { panic!("no resource") };
-        assert_eq!((at.resource.plural, &*at.namespace, &*at.name, &*at.subresource), ("pods", "default", "web", "log"));
+        assert_eq!(
+            (at.resource.plural, &*at.namespace, &*at.name, &*at.subresource),
+            ("pods", "default", "web", "log")
+        );
     }
 
     #[test]
@@ -173,7 +171,8 @@ mod tests {
 
     #[test]
     fn nothing_is_found_where_nothing_is_served() {
-        for path in ["/api/v1/namespaces/a/widgets", "/api/v1/pods/web", "/apis/apps/v1/namespaces/a/deployments/b/log"] {
+        for path in ["/api/v1/namespaces/a/widgets", "/api/v1/pods/web", "/apis/apps/v1/namespaces/a/deployments/b/log"]
+        {
             assert_eq!(parse(path), Target::Unknown, "{path}");
         }
     }

@@ -15,14 +15,13 @@ use control_api::{Reason, Resource, Status};
 use control_store::Key;
 
 use crate::api::Api;
-use crate::call::{Call, Reply, User, Verb, WriteOptions};
+use crate::call::{Call, Reply, Verb, WriteOptions};
 
 /// Attempts of a write whose object changes under it, before the client is told of the conflict.
 const ATTEMPTS_MAX: usize = 16;
 
-/// A call without its verb.
+/// A call without its verb, and without its user: who asks was decided before.
 pub(crate) struct Ask {
-    pub user: User,
     pub resource: &'static Resource,
     pub subresource: Option<String>,
     pub namespace: String,
@@ -38,8 +37,8 @@ impl Ask {
 
 /// Does one write.
 pub(crate) async fn write(api: &Api, call: Call) -> Result<Reply, Status> {
-    let Call { user, verb, resource, subresource, namespace, name, options } = call;
-    let ask = Ask { user, resource, subresource, namespace, name, options };
+    let Call { user: _, verb, resource, subresource, namespace, name, options } = call;
+    let ask = Ask { resource, subresource, namespace, name, options };
     let subresource = ask.subresource.clone();
     match (subresource.as_deref(), verb) {
         (None, Verb::Create(object)) if ask.name.is_empty() => create::create(api, ask, object).await,
@@ -50,8 +49,9 @@ pub(crate) async fn write(api: &Api, call: Call) -> Result<Reply, Status> {
         (Some("scale"), Verb::Patch(kind, body)) => scale::patch(api, ask, kind, &body).await,
         (Some("binding"), Verb::Create(body)) => binding::bind(api, ask, &body).await,
         (Some("eviction"), Verb::Create(body)) => eviction::evict(api, ask, &body).await,
-        _ => {
-            Err(Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"))
-        }
+        _ => Err(Status::new(
+            Reason::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+        )),
     }
 }

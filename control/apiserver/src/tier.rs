@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_renewed_lease_is_lazy_and_a_new_holder_is_durable() {
-        let lease = |holder: &str, time: &str| json!({"metadata": {}, "spec": {"holderIdentity": holder, "renewTime": time}});
+        let lease =
+            |holder: &str, time: &str| json!({"metadata": {}, "spec": {"holderIdentity": holder, "renewTime": time}});
         let tier = |old: &Value, new: &Value| of(&LEASES, "default", None, Some(old), Some(new));
         assert_eq!(tier(&lease("a", "1"), &lease("a", "2")), Tier::Lazy);
         assert_eq!(tier(&lease("a", "1"), &lease("b", "2")), Tier::Durable);

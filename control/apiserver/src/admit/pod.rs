@@ -1,7 +1,7 @@
 //! What Kubernetes' admission plugins fill into a new pod: ServiceAccount, DefaultTolerationSeconds, Priority.
 
-use control_api::resource::{PODS, SERVICE_ACCOUNTS};
 use control_api::Status;
+use control_api::resource::{PODS, SERVICE_ACCOUNTS};
 use control_store::{Key, Store};
 use serde_json::{Map, Value, json};
 
@@ -46,9 +46,7 @@ pub fn service_account_exists(store: &dyn Store, namespace: &str, name: &str, po
     if store.get(&Key::new(&SERVICE_ACCOUNTS, namespace, account)).is_some() {
         return Ok(());
     }
-    let why = format!(
-        "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
-    );
+    let why = format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found");
     Err(Status::forbidden(&PODS, name, &why))
 }
 

@@ -15,11 +15,8 @@ pub fn answer(headers: &HeaderMap, core: bool) -> Option<Response<Body>> {
     let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     let etag = HeaderValue::try_from(format!("\"{hex}\"")).ok()?;
-    let mut response = if headers.get(IF_NONE_MATCH) == Some(&etag) {
-        respond::not_modified()
-    } else {
-        respond::document(kind, body)
-    };
+    let mut response =
+        if headers.get(IF_NONE_MATCH) == Some(&etag) { respond::not_modified() } else { respond::document(kind, body) };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(ETAG, etag);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));

@@ -50,7 +50,9 @@ fn bound(pod: &Value, node: &str, binding: &Value) -> Value {
     }
     let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::now()}));
+    conditions.push(
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::now()}),
+    );
     pod["status"]["conditions"] = conditions.into();
     pod
 }

@@ -51,6 +51,7 @@ pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>) -> Result<Outcome,
         Ok(object) => Ok(Outcome::Done(object)),
         Err(WriteError::Exists | WriteError::Changed) => Ok(Outcome::Lost),
         Err(WriteError::Malformed(error)) => Err(Status::bad_request(format!("object cannot be kept: {error}"))),
+        Err(error @ WriteError::TooLarge { .. }) => Err(Status::new(Reason::RequestEntityTooLarge, error.to_string())),
         Err(error @ WriteError::Log(_)) => Err(Status::internal(error.to_string())),
         Err(error @ WriteError::Closed) => Err(Status::new(Reason::ServiceUnavailable, error.to_string())),
     }

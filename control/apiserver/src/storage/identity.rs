@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Ask;
 
 /// Metadata that an update cannot change.
-const KEPT: [&str; 5] =
-    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"];
+const KEPT: [&str; 5] = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"];
 
 /// Text at `metadata.FIELD`, or the empty string.
 pub fn metadata_text<'a>(object: &'a Value, field: &str) -> &'a str {
@@ -46,7 +45,8 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     let api_version = resource.api_version();
     let found_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
     let found_kind = object["kind"].as_str().unwrap_or_default().to_owned();
-    if (!found_version.is_empty() && found_version != api_version) || (!found_kind.is_empty() && found_kind != resource.kind)
+    if (!found_version.is_empty() && found_version != api_version)
+        || (!found_kind.is_empty() && found_kind != resource.kind)
     {
         return Err(Status::bad_request(format!(
             "the API version in the data ({found_version}, Kind={found_kind}) does not match the expected API version \

@@ -17,11 +17,11 @@ pub fn of(object: &Object) -> Result<Value, Status> {
     Ok(scale::from_object(&parse(object)?))
 }
 
-pub async fn update(api: &Api, ask: Ask, body: Value) -> Result<Reply, Status> {
+pub(super) async fn update(api: &Api, ask: Ask, body: Value) -> Result<Reply, Status> {
     write(api, ask, |_, _| Ok(body.clone())).await
 }
 
-pub async fn patch(api: &Api, ask: Ask, kind: PatchKind, body: &[u8]) -> Result<Reply, Status> {
+pub(super) async fn patch(api: &Api, ask: Ask, kind: PatchKind, body: &[u8]) -> Result<Reply, Status> {
     let patch = Patch::read(kind, body, for_kind("autoscaling/v1", "Scale"))?;
     write(api, ask, |ask, current| patch.apply(ask, current)).await
 }

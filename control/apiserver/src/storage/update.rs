@@ -16,11 +16,7 @@ pub async fn update(api: &Api, ask: Ask, object: Value) -> Result<Reply, Status>
 
 /// Replaces the object by what `change` makes of it, again where another writer was first. A resourceVersion that
 /// `change` leaves in the object must be the current one.
-pub async fn revise(
-    api: &Api,
-    ask: &Ask,
-    change: impl Fn(&Value) -> Result<Value, Status>,
-) -> Result<Reply, Status> {
+pub async fn revise(api: &Api, ask: &Ask, change: impl Fn(&Value) -> Result<Value, Status>) -> Result<Reply, Status> {
     let key = ask.key();
     for _ in 0..ATTEMPTS_MAX {
         let current = api.store().get(&key).ok_or_else(|| Status::not_found(ask.resource, &ask.name))?;
@@ -78,7 +74,9 @@ fn prepare(ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Status> {
     defaults::apply(ask.resource, new);
     let leaving = old["metadata"]["deletionTimestamp"].is_string();
     if leaving && let Some(added) = added_finalizer(new, old) {
-        let why = format!("metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{\"{added}\"}}");
+        let why = format!(
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{\"{added}\"}}"
+        );
         return Err(Status::new(Reason::Invalid, format!("{} \"{}\" is invalid: {why}", ask.resource.kind, ask.name)));
     }
     let wrong = match subresource {

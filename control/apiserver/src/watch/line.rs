@@ -46,12 +46,8 @@ impl Writer {
     pub fn left(&mut self, out: &mut BytesMut, object: &Object, revision: u64) -> Result<(), Status> {
         let mut value = parse(object)?;
         value["metadata"]["resourceVersion"] = json!(revision.to_string());
-        let moved = Object {
-            key: object.key.clone(),
-            revision,
-            json: value.to_string().into(),
-            meta: object.meta.clone(),
-        };
+        let moved =
+            Object { key: object.key.clone(), revision, json: value.to_string().into(), meta: object.meta.clone() };
         self.event(out, "DELETED", &moved)
     }
 
@@ -72,11 +68,8 @@ impl Writer {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
             Shape::Table(include) => {
-                let columns = if std::mem::take(&mut self.columns_due) {
-                    table::columns(self.resource)
-                } else {
-                    Value::Null
-                };
+                let columns =
+                    if std::mem::take(&mut self.columns_due) { table::columns(self.resource) } else { Value::Null };
                 let cells = vec![Value::Null; control_api::table::columns(self.resource).len()];
                 let mut row = json!({"cells": cells});
                 if include != Include::None {
