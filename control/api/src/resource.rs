@@ -32,6 +32,24 @@ impl PartialEq for Resource {
 
 impl Eq for Resource {}
 
+impl std::hash::Hash for Resource {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.plural.hash(state);
+    }
+}
+
+impl Ord for Resource {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.group, self.plural, self.version).cmp(&(other.group, other.plural, other.version))
+    }
+}
+
+impl PartialOrd for Resource {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Resource {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {

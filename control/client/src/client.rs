@@ -33,6 +33,11 @@ impl Client {
         self.api.store().get(&Key::new(resource, namespace, name))
     }
 
+    /// The name that writes carry.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
     /// All of one namespace, or of every namespace.
     pub fn list(&self, resource: &'static Resource, namespace: Option<&str>) -> Listing {
         self.api.store().list(resource, namespace, &Page::default())
@@ -66,6 +71,18 @@ impl Client {
         object: Value,
     ) -> Result<Arc<Object>, Status> {
         self.write(Verb::Update(object), resource, namespace, name, None).await
+    }
+
+    /// Replaces through a subresource: `finalize` of a namespace.
+    pub async fn update_subresource(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        object: Value,
+    ) -> Result<Arc<Object>, Status> {
+        self.write(Verb::Update(object), resource, namespace, name, Some(subresource)).await
     }
 
     /// Patches the object or, with `subresource`, its `status`.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use control_api::{Meta, Resource};
 
 /// Where an object lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub resource: &'static Resource,
     /// Empty for cluster-scoped resources.

@@ -56,6 +56,15 @@ impl Watch {
         }
     }
 
+    /// Events after the position that are there already, perhaps none; never waits.
+    pub fn ready(&mut self) -> Result<Vec<Event>, Expired> {
+        let events = self.shelf.events_after(self.position)?;
+        if let Some(last) = events.last() {
+            self.position = last.object.revision;
+        }
+        Ok(events)
+    }
+
     /// The revision up to which everything was told.
     pub fn position(&self) -> u64 {
         self.position

@@ -1,0 +1,199 @@
+//! The one loop of all controllers: a watch a resource, a queue of (controller, key), back-off, execution.
+//!
+//! The loop sleeps until a watch tells something, a reconcile ends, or the earliest delayed key is due; with nothing
+//! delayed it sets no timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_client::queue::Outcome;
+use control_client::{Api, Client, Feed, Index, Key, News, Queue, Reason, Recorder, Resource, User};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::action::Action;
+use crate::config::Config;
+use crate::controller::{Change, Controller};
+use crate::world::World;
+
+mod execute;
+
+use execute::Failed;
+
+/// Keys reconciled at once, over all controllers: enough to share one sync of the disk among many writes.
+const RUNNING_MAX: usize = 32;
+/// The user that controllers write as.
+const USER: &str = "system:kube-controller-manager";
+
+/// Runs all controllers until `shutdown` says true; what is being written is finished first.
+pub async fn run(api: Arc<Api>, config: Config, shutdown: watch::Receiver<bool>) {
+    let controllers: Vec<Arc<dyn Controller>> = vec![
+        Arc::new(crate::namespace::NamespaceController),
+        Arc::new(crate::service_account::ServiceAccountController::new(config.ca_pem)),
+        Arc::new(crate::deployment::DeploymentController),
+        Arc::new(crate::replica_set::ReplicaSetController),
+        Arc::new(crate::garbage::GarbageCollector),
+        Arc::new(crate::node::NodeController),
+        Arc::new(crate::eviction::EvictionController),
+        Arc::new(crate::event_ttl::EventTtlController),
+    ];
+    Runner::new(api, controllers).run(shutdown).await;
+}
+
+type Job = (usize, Key);
+
+/// Owns the queue; one task a key that is being reconciled.
+pub struct Runner {
+    client: Client,
+    index: Arc<Index>,
+    parts: Vec<Part>,
+    queue: Queue<Job>,
+}
+
+/// A controller and what the runner keeps beside it.
+struct Part {
+    controller: Arc<dyn Controller>,
+    recorder: Arc<Recorder>,
+    inputs: HashMap<&'static Resource, crate::controller::Input>,
+}
+
+impl Runner {
+    pub fn new(api: Arc<Api>, controllers: Vec<Arc<dyn Controller>>) -> Self {
+        let client = Client::new(api, User::system(USER));
+        let index = Arc::new(Index::new(client.clone(), control_api::resource::all().iter().copied()));
+        let parts = controllers.into_iter().map(|controller| Part::new(controller, &client)).collect();
+        Self { client, index, parts, queue: Queue::default() }
+    }
+
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut resources: Vec<&'static Resource> =
+            self.parts.iter().flat_map(|part| part.inputs.keys().copied()).collect();
+        resources.sort();
+        resources.dedup();
+        let mut feed = Feed::new(&self.client, resources);
+        for (number, part) in self.parts.iter().enumerate() {
+            for key in part.controller.initial() {
+                self.queue.add((number, key));
+            }
+        }
+        let mut running: JoinSet<(Job, Outcome)> = JoinSet::new();
+        while !*shutdown.borrow() {
+            self.start(&mut running);
+            let deadline = self.queue.deadline();
+            tokio::select! {
+                changed = shutdown.changed() => if changed.is_err() { break },
+                Some(done) = running.join_next() => self.finish(done),
+                Some(news) = feed.next(), if running.len() < RUNNING_MAX => self.take(&news),
+                () = until(deadline), if deadline.is_some() => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    fn world(&self) -> World {
+        World::new(self.client.clone(), self.index.clone(), Timestamp::now())
+    }
+
+    fn start(&mut self, running: &mut JoinSet<(Job, Outcome)>) {
+        while running.len() < RUNNING_MAX {
+            let Some(job) = self.queue.take(Instant::now()) else { return };
+            let part = &self.parts[job.0];
+            let (controller, recorder) = (part.controller.clone(), part.recorder.clone());
+            let (client, world) = (self.client.clone(), self.world());
+            running.spawn(async move {
+                // A task of its own, so that a panic in one reconcile is that key's failure and nobody else's.
+                let key = job.1.clone();
+                let attempt =
+                    tokio::spawn(async move { reconcile(&*controller, &client, &recorder, &world, &key).await });
+                let outcome = attempt.await.unwrap_or(Outcome::Failed);
+                (job, outcome)
+            });
+        }
+    }
+
+    fn finish(&mut self, done: Result<(Job, Outcome), tokio::task::JoinError>) {
+        let (job, outcome) = done.expect("the outer task neither panics nor is aborted");
+        self.queue.finish(job, outcome, Instant::now());
+    }
+
+    fn take(&mut self, news: &News) {
+        let world = self.world();
+        let (resource, changes): (_, Vec<Change<'_>>) = match news {
+            News::All(resource, objects) => (*resource, objects.iter().map(|object| Change::present(object)).collect()),
+            News::Changed(resource, events) => (*resource, events.iter().map(Change::from).collect()),
+        };
+        for (number, part) in self.parts.iter().enumerate() {
+            let Some(input) = part.inputs.get(resource) else { continue };
+            for change in &changes {
+                for key in (input.keys)(&world, change) {
+                    self.queue.add((number, key));
+                }
+            }
+            if matches!(news, News::All(..)) {
+                // Deletions may have been missed, and with them keys that only the deleted object would have named.
+                for other in part.inputs.values().filter(|other| other.resource != resource) {
+                    for object in world.list(other.resource, None) {
+                        for key in (other.keys)(&world, &Change::present(&object)) {
+                            self.queue.add((number, key));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Part {
+    fn new(controller: Arc<dyn Controller>, client: &Client) -> Self {
+        let inputs = controller.inputs().into_iter().map(|input| (input.resource, input)).collect();
+        let recorder = Arc::new(Recorder::new(client.clone(), controller.name()));
+        Self { controller, recorder, inputs }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+}
+
+async fn reconcile(
+    controller: &dyn Controller,
+    client: &Client,
+    recorder: &Recorder,
+    world: &World,
+    key: &Key,
+) -> Outcome {
+    let actions = match controller.reconcile(world, key) {
+        Ok(actions) => actions,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(controller = controller.name(), %error, source, "reconcile failed");
+            return Outcome::Failed;
+        }
+    };
+    let after = requeue(&actions);
+    match execute::execute(client, recorder, controller.outputs(), actions).await {
+        Ok(()) => after.map_or(Outcome::Done, Outcome::After),
+        Err(Failed { what, status }) => {
+            // A conflict only says that the world moved on: the next look decides anew.
+            if status.reason != Reason::Conflict {
+                let (controller, name) = (controller.name(), &*key.name);
+                tracing::warn!(controller, name, what, error = %status, "a write was refused");
+            }
+            Outcome::Failed
+        }
+    }
+}
+
+fn requeue(actions: &[Action]) -> Option<Duration> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::RequeueAfter(delay) => Some(*delay),
+            _ => None,
+        })
+        .min()
+}
