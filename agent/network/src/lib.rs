@@ -11,8 +11,13 @@
 //! Absent on purpose: no program is executed; no bridge, so that nothing depends on br_netfilter; Services are
 //! the proxy's matter.
 
+mod leases;
+mod link;
+mod netns;
 mod network;
+mod nft;
 mod range;
+mod ruleset;
 
 pub use network::{Config, Error, Network, PodNetwork, PortMapping, Protocol};
-pub use range::Range;
+pub use range::{Range, RangeError};
