@@ -2,8 +2,6 @@
 
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    #[error("not implemented yet")]
-    NotYet,
     /// The worker's own words: the container could not be made or its command not be run.
     #[error("failed to {what} container {container}: {reason}")]
     Container { what: &'static str, container: String, reason: String },

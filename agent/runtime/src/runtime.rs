@@ -1,17 +1,34 @@
 //! The agent's door to sandboxes and containers.
 
+mod exec;
+mod record;
+mod sandbox;
+mod shim_client;
+mod teardown;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+pub use exec::ExecHandle;
+pub(crate) use record::Record;
+
+use crate::cgroup;
 use crate::error::RuntimeError;
+use crate::layout::{SandboxDir, is_valid_id, load, save};
+use crate::oci;
+use crate::protocol::{Request, Response};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
-use crate::status::{Exited, Sandbox, SandboxStatus, Stats};
+use crate::status::{ContainerState, Exit, Exited, Sandbox, SandboxStatus, Stats};
 
 type Result<T> = std::result::Result<T, RuntimeError>;
+
+/// Ends that wait for the agent to take them; more of them hold the followers up, and the shims keep them.
+const EVENTS_MAX: usize = 256;
 
 /// Where the runtime keeps its things.
 #[derive(Clone, Debug)]
@@ -20,6 +37,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `bramble-<8 hex of the node's key>`: several agents share a machine, each below its own parent.
     pub cgroup_parent: String,
+    /// The binary whose main calls `dispatch`: this one.
+    pub executable: PathBuf,
+}
+
+impl Config {
+    pub fn new(data_dir: impl Into<PathBuf>, cgroup_parent: impl Into<String>) -> Self {
+        // Not its path: an upgrade may have put another file there.
+        let executable = "/proc/self/exe".into();
+        Self { data_dir: data_dir.into(), cgroup_parent: cgroup_parent.into(), executable }
+    }
 }
 
 /// Cheap to clone; all clones are the same runtime.
@@ -29,86 +56,231 @@ pub struct Runtime {
 }
 
 pub(crate) struct Inner {
-    pub(crate) config: Config,
+    pub config: Config,
+    events: mpsc::Sender<Exited>,
+    events_out: Mutex<Option<mpsc::Receiver<Exited>>>,
+    /// Ends by pod and container that were told or listed.
+    told: Mutex<HashMap<(String, String), Exit>>,
+    /// Pods whose shim is being followed.
+    followed: Mutex<HashSet<String>>,
+    ended: Notify,
 }
 
-/// A process started by `Runtime::exec`. Dropping it kills the process.
-pub struct ExecHandle {
-    /// Present when asked for. With a tty it is the terminal; dropping it does not hang the terminal up.
-    pub stdin: Option<Box<dyn tokio::io::AsyncWrite + Send + Unpin>>,
-    /// With a tty this is the terminal, and `stderr` is `None`.
-    pub stdout: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
-    pub stderr: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
-    pub(crate) _pipe: Option<pipe::Sender>,
+impl Inner {
+    fn dir(&self, uid: &str) -> SandboxDir {
+        SandboxDir::new(&self.config.data_dir, uid)
+    }
 }
 
-impl ExecHandle {
-    /// Sets the terminal's size; nothing without a tty.
-    pub fn resize(&self, _columns: u16, _rows: u16) -> Result<()> {
-        Err(RuntimeError::NotYet)
-    }
-    /// Waits for the end of the process: its exit status, or 128 + the signal.
-    pub async fn wait(&mut self) -> Result<i32> {
-        Err(RuntimeError::NotYet)
-    }
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Runtime {
     /// Opens the state below `config.data_dir`. Call `adopt` next.
     pub async fn new(config: Config) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { config }) })
+        let run = config.data_dir.join("run");
+        std::fs::create_dir_all(&run)
+            .map_err(|source| RuntimeError::Io { what: format!("create folder {}", run.display()), source })?;
+        let (events, out) = mpsc::channel(EVENTS_MAX);
+        let inner = Inner {
+            config,
+            events,
+            events_out: Mutex::new(Some(out)),
+            told: Mutex::default(),
+            followed: Mutex::default(),
+            ended: Notify::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
+
     /// The stream of ends. The first call gets it; later ones get `None`.
     pub fn events(&self) -> Option<mpsc::Receiver<Exited>> {
-        None
+        lock(&self.inner.events_out).take()
     }
+
     /// Finds the sandboxes of an earlier run and follows them again. Ends that are in the answer are not told as events.
     pub async fn adopt(&self) -> Result<Vec<SandboxStatus>> {
-        let _ = &self.inner.config;
-        Err(RuntimeError::NotYet)
+        let found = self.list().await?;
+        for status in &found {
+            for container in &status.containers {
+                if let ContainerState::Exited(exit) = &container.state {
+                    let key = (status.spec.uid.clone(), container.spec.id.clone());
+                    lock(&self.inner.told).insert(key, exit.clone());
+                }
+            }
+            if status.alive {
+                self.follow(&status.spec.uid);
+            }
+        }
+        Ok(found)
     }
+
     /// Every sandbox with its containers and their states.
     pub async fn list(&self) -> Result<Vec<SandboxStatus>> {
-        Err(RuntimeError::NotYet)
+        self.blocking("list sandboxes", |inner| record::list(inner)).await
     }
+
     /// Makes namespaces, cgroup and shim, or what is missing of them.
-    pub async fn create_sandbox(&self, _spec: SandboxSpec) -> Result<Sandbox> {
-        Err(RuntimeError::NotYet)
+    pub async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox> {
+        let uid = spec.uid.clone();
+        let sandbox = self.blocking("create sandbox", move |inner| sandbox::create(inner, spec)).await?;
+        self.follow(&uid);
+        Ok(sandbox)
     }
+
     /// Makes the container's process, which waits for `start`; gives its pid. Only one container of an id can exist.
-    pub async fn create_container(&self, _uid: &str, _spec: ContainerSpec) -> Result<u32> {
-        Err(RuntimeError::NotYet)
+    pub async fn create_container(&self, uid: &str, spec: ContainerSpec) -> Result<u32> {
+        let id = spec.id.clone();
+        if !is_valid_id(&id) || spec.args.is_empty() {
+            let reason = "its id or its command line is not valid".into();
+            return Err(RuntimeError::Container { what: "create", container: id, reason });
+        }
+        let pod = uid.to_owned();
+        self.blocking("write the bundle", move |inner| prepare(inner, &pod, &spec)).await?;
+        lock(&self.inner.told).remove(&(uid.to_owned(), id.clone()));
+        match self.ask(uid, Request::Create { container: id.clone() }).await? {
+            Response::Created { pid } => Ok(pid),
+            other => Err(refused("create", &id, other)),
+        }
     }
-    pub async fn start(&self, _uid: &str, _container: &str) -> Result<()> {
-        Err(RuntimeError::NotYet)
+
+    pub async fn start(&self, uid: &str, container: &str) -> Result<()> {
+        self.simple(uid, "start", container, Request::Start { container: container.into() }).await
     }
+
     /// Sends a signal (its number) to the container's first process. Fine when it has ended already.
-    pub async fn signal(&self, _uid: &str, _container: &str, _signal: i32) -> Result<()> {
-        Err(RuntimeError::NotYet)
+    pub async fn signal(&self, uid: &str, container: &str, signal: i32) -> Result<()> {
+        let request = Request::Signal { container: container.into(), signal };
+        self.simple(uid, "signal", container, request).await
     }
+
     /// Signal, then SIGKILL after the grace; returns when the container has ended. The end is told as an event too.
-    pub async fn stop(&self, _uid: &str, _container: &str, _signal: i32, _grace: Duration) -> Result<()> {
-        Err(RuntimeError::NotYet)
+    pub async fn stop(&self, uid: &str, container: &str, signal: i32, grace: Duration) -> Result<()> {
+        self.follow(uid);
+        self.signal(uid, container, signal).await?;
+        if tokio::time::timeout(grace, self.ended(uid, container)).await.is_ok() {
+            return Ok(());
+        }
+        self.signal(uid, container, libc::SIGKILL).await?;
+        self.ended(uid, container).await;
+        Ok(())
     }
+
+    /// Waits until the container's end is known.
+    async fn ended(&self, uid: &str, container: &str) {
+        let key = (uid.to_owned(), container.to_owned());
+        loop {
+            let notified = self.inner.ended.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if lock(&self.inner.told).contains_key(&key) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Kills what is left of the container and removes its cgroup and state; not its root filesystem and log.
-    pub async fn remove_container(&self, _uid: &str, _container: &str) -> Result<()> {
-        Err(RuntimeError::NotYet)
+    pub async fn remove_container(&self, uid: &str, container: &str) -> Result<()> {
+        let (pod, id) = (uid.to_owned(), container.to_owned());
+        self.blocking("remove container", move |inner| teardown::container(inner, &pod, &id)).await
     }
-    pub async fn exec(&self, _uid: &str, _container: &str, _spec: ExecSpec) -> Result<ExecHandle> {
-        Err(RuntimeError::NotYet)
+
+    pub async fn exec(&self, uid: &str, container: &str, spec: ExecSpec) -> Result<ExecHandle> {
+        let (pod, id) = (uid.to_owned(), container.to_owned());
+        let begun = self.blocking("exec", move |inner| exec::begin(inner, &pod, &id, &spec)).await?;
+        exec::handle(begun)
     }
-    pub async fn stats(&self, _uid: &str, _container: &str) -> Result<Stats> {
-        Err(RuntimeError::NotYet)
+
+    pub async fn stats(&self, uid: &str, container: &str) -> Result<Stats> {
+        let (pod, id) = (uid.to_owned(), container.to_owned());
+        self.blocking("read stats", move |inner| {
+            Ok(cgroup::stats::read(&format!("{}/{id}", record::read(inner, &pod)?.cgroup)))
+        })
+        .await
     }
-    pub async fn sandbox_stats(&self, _uid: &str) -> Result<Stats> {
-        Err(RuntimeError::NotYet)
+
+    pub async fn sandbox_stats(&self, uid: &str) -> Result<Stats> {
+        let pod = uid.to_owned();
+        self.blocking("read stats", move |inner| Ok(cgroup::stats::read(&record::read(inner, &pod)?.cgroup))).await
     }
+
     /// Kills all, unmounts, and removes cgroups, namespaces, sockets and state; collects errors and goes on. Idempotent.
-    pub async fn remove_sandbox(&self, _uid: &str) -> Result<()> {
-        Err(RuntimeError::NotYet)
+    pub async fn remove_sandbox(&self, uid: &str) -> Result<()> {
+        let pod = uid.to_owned();
+        let result = self.blocking("remove sandbox", move |inner| teardown::sandbox(inner, &pod)).await;
+        lock(&self.inner.told).retain(|(pod, _), _| pod != uid);
+        result
     }
+
     /// `remove_sandbox` for every sandbox found on disk, and the parent cgroups.
     pub async fn remove_all(&self) -> Result<()> {
-        Err(RuntimeError::NotYet)
+        self.blocking("remove all sandboxes", teardown::all).await
     }
+
+    async fn simple(&self, uid: &str, what: &'static str, container: &str, request: Request) -> Result<()> {
+        match self.ask(uid, request).await? {
+            Response::Done => Ok(()),
+            other => Err(refused(what, container, other)),
+        }
+    }
+
+    async fn ask(&self, uid: &str, request: Request) -> Result<Response> {
+        let pod = uid.to_owned();
+        self.blocking("ask the shim", move |inner| shim_client::ask(inner, &pod, &request)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        act: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.inner.clone();
+        let joined = tokio::task::spawn_blocking(move || act(&inner)).await;
+        joined.unwrap_or_else(|error| {
+            Err(RuntimeError::Io { what: what.to_owned(), source: std::io::Error::other(error) })
+        })
+    }
+}
+
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RuntimeError {
+    move |source| RuntimeError::Io { what: what.into(), source }
+}
+
+fn refused(what: &'static str, container: &str, response: Response) -> RuntimeError {
+    let container = container.to_owned();
+    match response {
+        Response::NoContainer => RuntimeError::NoContainer { container },
+        Response::Failed { reason } => RuntimeError::Container { what, container, reason },
+        other => RuntimeError::Container { what, container, reason: format!("unexpected answer {other:?}") },
+    }
+}
+
+/// Writes the bundle that the shim's worker reads.
+fn prepare(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<()> {
+    let record = record::read(inner, uid)?;
+    let sandbox_dir = inner.dir(uid);
+    let dir = sandbox_dir.container(&spec.id);
+    let io = |source| RuntimeError::Io { what: format!("write the bundle of container {}", spec.id), source };
+    // What a failed attempt left; a live one is refused by the shim, whose state says so.
+    if let Ok(ContainerState::Created { .. } | ContainerState::Running { .. }) = load(&dir.state()) {
+        let reason = "it exists already".into();
+        return Err(RuntimeError::Container { what: "create", container: spec.id.clone(), reason });
+    }
+    let _ = std::fs::remove_dir_all(dir.library_root());
+    let _ = std::fs::remove_file(dir.state());
+    std::fs::create_dir_all(&dir.0).map_err(io)?;
+    if !spec.termination_message_path.is_empty() {
+        teardown::make_termination_file(&dir.termination()).map_err(io)?;
+    }
+    let place = oci::Place {
+        sandbox: &record.spec,
+        sandbox_dir: &sandbox_dir,
+        dir: &dir,
+        cgroup: &format!("{}/{}", record.cgroup, spec.id),
+        unified: cgroup::is_unified(),
+    };
+    save(&dir.spec(), spec).map_err(io)?;
+    save(&dir.config(), &oci::config(spec, &place)).map_err(io)
 }

@@ -1,0 +1,127 @@
+//! A pod's net, ipc and uts namespaces: made by a helper process that ends, kept by bind mounts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use serde::{Deserialize, Serialize};
+
+use crate::layout::SandboxDir;
+use crate::spec::SandboxSpec;
+
+/// Memory that containers of a pod may share through /dev/shm.
+const SHM_OPTIONS: &str = "mode=1777,size=64m";
+
+/// What the helper is told, as JSON in its only argument.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    dir: PathBuf,
+    kinds: Vec<String>,
+    hostname: String,
+    sysctls: Vec<(String, String)>,
+}
+
+/// The namespaces that a sandbox has for itself.
+pub(crate) fn kinds(spec: &SandboxSpec) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    if !spec.host_network {
+        // With the host's network the host's name stays too, as Kubernetes has it.
+        kinds.extend(["net", "uts"]);
+    }
+    if !spec.host_ipc {
+        kinds.push("ipc");
+    }
+    kinds
+}
+
+/// Makes what is missing of the namespaces and of the pod's /dev/shm.
+pub(crate) fn make(executable: &Path, dir: &SandboxDir, spec: &SandboxSpec) -> io::Result<()> {
+    let shm = dir.shm();
+    if !spec.host_ipc && !is_mount_point(&shm) {
+        fs::create_dir_all(&shm)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("shm"), &shm, Some("tmpfs"), flags, Some(SHM_OPTIONS))?;
+    }
+    let kinds = kinds(spec);
+    if kinds.iter().all(|kind| is_mount_point(&dir.namespace(kind))) {
+        return Ok(());
+    }
+    // After a crash half-way all of them are made anew, so that they belong together.
+    remove(dir)?;
+    fs::create_dir_all(dir.0.join("ns"))?;
+    if !spec.host_ipc {
+        fs::create_dir_all(&shm)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("shm"), &shm, Some("tmpfs"), flags, Some(SHM_OPTIONS))?;
+    }
+    for kind in &kinds {
+        fs::File::create(dir.namespace(kind))?;
+    }
+    let order = Order {
+        dir: dir.0.join("ns"),
+        kinds: kinds.iter().map(|kind| kind.to_string()).collect(),
+        hostname: spec.hostname.clone(),
+        sysctls: spec.sysctls.clone().into_iter().collect(),
+    };
+    let out = Command::new(executable)
+        .arg(crate::dispatch::NAMESPACES)
+        .arg(serde_json::to_string(&order)?)
+        .stdin(Stdio::null())
+        .output()?;
+    if !out.status.success() {
+        let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+        return Err(io::Error::other(format!("namespace helper failed: {words}")));
+    }
+    Ok(())
+}
+
+/// Unmounts and removes them; fine when there are none.
+pub(crate) fn remove(dir: &SandboxDir) -> io::Result<()> {
+    let mut paths: Vec<PathBuf> = ["net", "ipc", "uts", "pid"].iter().map(|kind| dir.namespace(kind)).collect();
+    paths.push(dir.shm());
+    for path in paths {
+        if is_mount_point(&path) {
+            umount2(&path, MntFlags::MNT_DETACH)?;
+        }
+    }
+    match fs::remove_dir_all(dir.0.join("ns")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(here), Some(Ok(above))) = (fs::metadata(path), path.parent().map(fs::metadata)) else { return false };
+    here.dev() != above.dev()
+}
+
+/// The helper's whole life.
+pub(crate) fn helper(order: &str) -> io::Result<()> {
+    let order: Order = serde_json::from_str(order)?;
+    let mut flags = CloneFlags::empty();
+    for kind in &order.kinds {
+        flags |= match kind.as_str() {
+            "net" => CloneFlags::CLONE_NEWNET,
+            "ipc" => CloneFlags::CLONE_NEWIPC,
+            _ => CloneFlags::CLONE_NEWUTS,
+        };
+    }
+    unshare(flags)?;
+    if order.kinds.iter().any(|kind| kind == "uts") {
+        nix::unistd::sethostname(&order.hostname)?;
+    }
+    for (name, value) in &order.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), format!("sysctl {name}: {error}")))?;
+    }
+    for kind in &order.kinds {
+        let none: Option<&str> = None;
+        let source = format!("/proc/self/ns/{kind}");
+        mount(Some(source.as_str()), &order.dir.join(kind), none, MsFlags::MS_BIND, none)?;
+    }
+    Ok(())
+}

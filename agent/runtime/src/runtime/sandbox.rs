@@ -1,0 +1,57 @@
+//! Making a sandbox: record, cgroup, namespaces, shim. Each step finds what an earlier try has done.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::{Inner, Record, Result, io_error, record, shim_client};
+use crate::cgroup;
+use crate::dispatch;
+use crate::layout::{SandboxDir, save};
+use crate::namespaces;
+use crate::protocol::{Request, Response};
+use crate::spec::SandboxSpec;
+use crate::status::Sandbox;
+
+pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
+    let uid = spec.uid.clone();
+    let dir = inner.dir(&uid);
+    let record = Record { cgroup: cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid), spec };
+    let on = |step: &str| io_error(format!("{step} of sandbox {uid}"));
+    fs::create_dir_all(dir.containers()).map_err(on("create the folder"))?;
+    save(&dir.spec(), &record).map_err(on("save the record"))?;
+    if !record.spec.log_dir.as_os_str().is_empty() {
+        fs::create_dir_all(&record.spec.log_dir).map_err(on("create the log folder"))?;
+    }
+    cgroup::create(&record.cgroup, &record.spec.resources).map_err(on("create the cgroup"))?;
+    namespaces::make(&inner.config.executable, &dir, &record.spec).map_err(on("create the namespaces"))?;
+    let alive = matches!(shim_client::ask(inner, &uid, &Request::List), Ok(Response::Containers(_)));
+    if !alive {
+        spawn_shim(inner, &dir).map_err(on("start the shim"))?;
+    }
+    Ok(record::describe(&dir, &record))
+}
+
+/// The socket listens before the shim runs, so that nobody has to wait for it.
+fn spawn_shim(inner: &Inner, dir: &SandboxDir) -> io::Result<()> {
+    let socket = dir.socket();
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    let errors = fs::File::create(dir.0.join("shim.err"))?;
+    let mut shim = Command::new(&inner.config.executable)
+        .arg0("bramble-shim")
+        .arg(dispatch::SHIM)
+        .arg(&dir.0)
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .current_dir("/")
+        .spawn()?;
+    fs::write(dir.pid(), shim.id().to_string())?;
+    // It usually outlives this process; where it does not, somebody has to take its end.
+    std::thread::Builder::new().name("shim-reaper".into()).stack_size(64 << 10).spawn(move || shim.wait())?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Following a shim: ends of its containers become events, and its own end becomes theirs.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::{Runtime, lock, record};
+use crate::cgroup;
+use crate::layout::{load, save};
+use crate::protocol::{Request, Response, body_length, decode, encode};
+use crate::status::{ContainerState, Exit, Exited};
+
+impl Runtime {
+    /// Follows a pod's shim until it or the sandbox is gone. Once only.
+    pub(super) fn follow(&self, uid: &str) {
+        if !lock(&self.inner.followed).insert(uid.to_owned()) {
+            return;
+        }
+        let (runtime, uid) = (self.clone(), uid.to_owned());
+        tokio::spawn(async move {
+            // A shim cuts off who reads too slowly: then everything is told again, and known ends are skipped.
+            while runtime.read_ends(&uid).await.is_ok() {}
+            lock(&runtime.inner.followed).remove(&uid);
+            runtime.settle_lost(&uid).await;
+        });
+    }
+
+    /// Ok when the stream ended after it had worked, an error when the shim is not there.
+    async fn read_ends(&self, uid: &str) -> io::Result<()> {
+        let mut stream = UnixStream::connect(self.inner.dir(uid).socket()).await?;
+        stream.write_all(&encode(&Request::Follow)?).await?;
+        loop {
+            let mut head = [0; 5];
+            if stream.read_exact(&mut head).await.is_err() {
+                return Ok(());
+            }
+            let mut body = vec![0; body_length(head)?];
+            stream.read_exact(&mut body).await?;
+            if let Response::Ended { container, exit } = decode(&body)? {
+                self.tell(uid, &container, exit).await;
+            }
+        }
+    }
+
+    async fn tell(&self, uid: &str, container: &str, exit: Exit) {
+        let key = (uid.to_owned(), container.to_owned());
+        if lock(&self.inner.told).insert(key, exit.clone()).is_some() {
+            return;
+        }
+        self.inner.ended.notify_waiters();
+        let event = Exited { pod_uid: uid.to_owned(), container_id: container.to_owned(), exit };
+        // Fails when nobody listens any more.
+        let _ = self.inner.events.send(event).await;
+    }
+
+    /// The shim is gone while its sandbox is not: its containers have lost their log and their parent. They are
+    /// ended, and told as lost.
+    async fn settle_lost(&self, uid: &str) {
+        let pod = uid.to_owned();
+        let lost = self
+            .blocking("settle a lost shim", move |inner| {
+                let record = record::read(inner, &pod)?;
+                let dir = inner.dir(&pod);
+                let _ = cgroup::kill(&record.cgroup);
+                let mut lost = Vec::new();
+                for entry in std::fs::read_dir(dir.containers()).into_iter().flatten().flatten() {
+                    let id = entry.file_name().to_string_lossy().into_owned();
+                    let path = dir.container(&id).state();
+                    let Ok(state) = load::<ContainerState>(&path) else { continue };
+                    if let ContainerState::Exited(exit) = record::without_shim(state) {
+                        let _ = save(&path, &ContainerState::Exited(exit.clone()));
+                        lost.push((id, exit));
+                    }
+                }
+                Ok(lost)
+            })
+            .await;
+        for (id, exit) in lost.unwrap_or_default() {
+            self.tell(uid, &id, exit).await;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Real containers on this machine's kernel. They need root.
+
+mod life;
+mod node;
