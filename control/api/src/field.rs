@@ -15,6 +15,7 @@ pub enum FieldErrorKind {
     TooLong,
     TooMany,
     TypeInvalid,
+    NotFound,
 }
 
 impl FieldErrorKind {
@@ -28,6 +29,7 @@ impl FieldErrorKind {
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
             Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::NotFound => "FieldValueNotFound",
         }
     }
 
@@ -40,6 +42,7 @@ impl FieldErrorKind {
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
             Self::TooMany => "Too many",
+            Self::NotFound => "Not found",
         }
     }
 }
@@ -85,6 +88,16 @@ impl FieldError {
     /// A field that may not be set, or not be changed; `detail` says why.
     pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::make(FieldErrorKind::Forbidden, field, None, detail)
+    }
+
+    /// A value that names something that is not there.
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self::make(FieldErrorKind::NotFound, field, Some(value), "")
+    }
+
+    /// A value of more than `max` bytes.
+    pub fn too_long(field: impl Into<String>, max: usize) -> Self {
+        Self::make(FieldErrorKind::TooLong, field, None, format!("may not be more than {max} bytes"))
     }
 
     /// The message without the field's path, as in `Status.details.causes[].message`.
