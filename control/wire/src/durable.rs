@@ -47,8 +47,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> 
     file.write_all(content).map_err(FileError::at("write", &temporary))?;
     file.sync_all().map_err(FileError::at("sync", &temporary))?;
     std::fs::rename(&temporary, path).map_err(FileError::at("replace", path))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", folder))
+    sync_folder(path)
 }
 
 /// The file's content; `None` where there is none.
@@ -58,6 +57,28 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at("read", path)(error)),
     }
+}
+
+/// Removes `path` for good.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    std::fs::remove_file(path).map_err(FileError::at("remove", path))?;
+    sync_folder(path)
+}
+
+/// The names of the files in a folder.
+pub fn names(folder: &Path) -> Result<Vec<String>, FileError> {
+    let list = || {
+        let entries = std::fs::read_dir(folder)?;
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<String>>>()
+    };
+    list().map_err(FileError::at("list", folder))
+}
+
+fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", folder))
 }
 
 /// Creates a folder that only its owner can enter.
