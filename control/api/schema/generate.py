@@ -143,7 +143,10 @@ class Table:
     def field(self, name, schema, go, package, required):
         shape, kind, type_ = self.shape(schema)
         go_type = go["go"] if go else ""
-        flags = (POINTER if go_type.startswith("*") else 0) | (OMITEMPTY if (go or {}).get("omitempty", True) else 0)
+        if not go and name not in ("apiVersion", "kind"):
+            print(f"no Go field for {package} {name}", file=sys.stderr)
+        # A field that the Go packages have dropped meanwhile is taken for a pointer.
+        flags = (POINTER if not go or go_type.startswith("*") else 0) | (OMITEMPTY if (go or {}).get("omitempty", True) else 0)
         flags |= REQUIRED if required else 0
         flags |= {"map": LIST_MAP, "set": LIST_SET, "atomic": LIST_ATOMIC}.get(schema.get("x-kubernetes-list-type"), 0)
         flags |= ATOMIC_MAP if schema.get("x-kubernetes-map-type") == "atomic" else 0

@@ -113,7 +113,13 @@ impl Pruner<'_> {
         Ok(())
     }
 
-    fn entries(&mut self, entries: &mut Map<String, Value>, field: Field, owner: TypeRef, path: &Path<'_>) -> Result<(), TypeError> {
+    fn entries(
+        &mut self,
+        entries: &mut Map<String, Value>,
+        field: Field,
+        owner: TypeRef,
+        path: &Path<'_>,
+    ) -> Result<(), TypeError> {
         for (name, value) in entries.iter_mut() {
             match (field.shape(), &mut *value) {
                 (Shape::MapOfLists, Value::Array(items)) => self.items(items, field, owner, path)?,
@@ -147,7 +153,9 @@ impl Pruner<'_> {
                 Some(ty) => self.fields(fields, ty, path),
                 None => Ok(()),
             },
-            (Kind::String, Value::String(_)) | (Kind::Bool, Value::Bool(_)) | (Kind::Double, Value::Number(_)) => Ok(()),
+            (Kind::String, Value::String(_)) | (Kind::Bool, Value::Bool(_)) | (Kind::Double, Value::Number(_)) => {
+                Ok(())
+            }
             (Kind::Int32, Value::Number(number)) => integer(number, i64::from(i32::MAX), field, owner, path),
             (Kind::Int64, Value::Number(number)) => integer(number, i64::MAX, field, owner, path),
             (Kind::Bytes, Value::String(text)) => base64(text),
@@ -192,7 +200,10 @@ fn mismatch(found: &str, field: Field, owner: TypeRef, whole: bool, path: &Path<
     };
     // Go knows the path of fields only: neither indices nor the keys of maps are in it.
     let mut at = *path;
-    if !whole && matches!(field.shape(), Shape::Map) && let Path::Name(parent, _) = at {
+    if !whole
+        && matches!(field.shape(), Shape::Map)
+        && let Path::Name(parent, _) = at
+    {
         at = *parent;
     }
     let owner = owner.short_name();
@@ -250,7 +261,7 @@ fn base64(text: &str) -> Result<(), TypeError> {
     use base64::Engine;
     let wrong = |at| TypeError(format!("illegal base64 data at input byte {at}"));
     base64::engine::general_purpose::STANDARD.decode(text).map(drop).map_err(|error| match error {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => wrong(at),
+        base64::DecodeError::InvalidByte(at, _) => wrong(at),
         _ => wrong(text.len()),
     })
 }

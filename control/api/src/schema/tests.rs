@@ -29,7 +29,8 @@ fn containers_are_merged_by_name_and_ports_are_listed_by_two_keys() {
 
 #[test]
 fn unknown_fields_are_dropped_and_named_with_their_index() {
-    let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "spec": {"foo": 1, "containers": [{"name": "a", "imag": "b"}]}});
+    let mut pod =
+        json!({"kind": "Pod", "apiVersion": "v1", "spec": {"foo": 1, "containers": [{"name": "a", "imag": "b"}]}});
     let error = check_body(&mut pod.clone(), &resource::PODS, &["spec.a".into()], FieldValidation::Strict).unwrap_err();
     assert_eq!(
         error.message,
@@ -43,10 +44,19 @@ fn unknown_fields_are_dropped_and_named_with_their_index() {
 #[test]
 fn wrong_types_are_refused_in_the_words_of_go() {
     let cases = [
-        (json!({"spec": {"replicas": "3"}}), "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (json!({"spec": {"replicas": 1.5}}), "cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        (
+            json!({"spec": {"replicas": "3"}}),
+            "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            json!({"spec": {"replicas": 1.5}}),
+            "cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
         (json!({"spec": []}), "cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"),
-        (json!({"metadata": {"labels": {"a": 1}}}), "cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"),
+        (
+            json!({"metadata": {"labels": {"a": 1}}}),
+            "cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
         (
             json!({"spec": {"template": {"spec": {"containers": {}}}}}),
             "cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
