@@ -100,10 +100,11 @@ pub struct Images {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: Config,
-    store: Store,
-    registries: Registries,
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) registries: Registries,
+    in_flight: pull::InFlight,
 }
 
 impl Images {
@@ -111,7 +112,7 @@ impl Images {
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let store = Store::open(config.data_dir.clone())?;
         let registries = Registries::new(&config.registries, config.limits.downloads_max)?;
-        Ok(Self { shared: Arc::new(Shared { config, store, registries }) })
+        Ok(Self { shared: Arc::new(Shared { config, store, registries, in_flight: pull::InFlight::default() }) })
     }
 
     /// Brings an image here by its registry; what is here already is not downloaded again.
