@@ -41,13 +41,17 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
     keep_metadata(new, old);
     match subresource {
         Some("status") => keep_for_status(resource, new, old),
+        // A binding sets the node and, with it, the condition that says so.
+        Some("binding") => {}
         // Namespace deletion takes the finalizers of the spec away through this one.
         Some("finalize") => put(new, "status", get(old, "/status").cloned()),
         _ => keep_status(resource, new, old),
     }
     let before = integer(old, "/metadata/generation");
+    // Where a pod runs is the scheduler's answer, not a new wish.
+    let bound = subresource == Some("binding");
     let generation = match before {
-        Some(before) if has_generation(resource) && desired_changed(resource, new, old) => Some(before + 1),
+        Some(before) if has_generation(resource) && !bound && desired_changed(resource, new, old) => Some(before + 1),
         None if has_generation(resource) => Some(1),
         unchanged => unchanged,
     };
@@ -172,6 +176,18 @@ mod tests {
         annotated["metadata"]["annotations"] = json!({"a": "b"});
         prepare_update(&DEPLOYMENTS, &mut annotated, &old, None);
         assert_eq!(annotated["metadata"]["generation"], 4);
+    }
+
+    #[test]
+    fn a_binding_brings_its_condition() {
+        let old = json!({"metadata": {"name": "a", "generation": 1}, "spec": {}, "status": {"phase": "Pending"}});
+        let mut new = old.clone();
+        new["spec"] = json!({"nodeName": "n"});
+        new["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "True"}]);
+        prepare_update(&PODS, &mut new, &old, Some("binding"));
+        assert_eq!(new["status"]["conditions"][0]["type"], "PodScheduled");
+        assert_eq!(new["spec"]["nodeName"], "n");
+        assert_eq!(new["metadata"]["generation"], 1);
     }
 
     #[test]

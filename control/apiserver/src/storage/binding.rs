@@ -10,7 +10,7 @@ use crate::call::Reply;
 use crate::clock;
 
 /// Binds a pod to a node, once.
-pub async fn bind(api: &Api, mut ask: Ask, binding: &Value) -> Result<Reply, Status> {
+pub async fn bind(api: &Api, ask: Ask, binding: &Value) -> Result<Reply, Status> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default().to_owned();
     if node.is_empty() {
@@ -21,8 +21,6 @@ pub async fn bind(api: &Api, mut ask: Ask, binding: &Value) -> Result<Reply, Sta
         return Err(Status::invalid(ask.resource, &ask.name, vec![wrong]));
     }
     let uid = binding["metadata"]["uid"].as_str().unwrap_or_default();
-    // The whole pod is revised: the binding itself is no part of it.
-    ask.subresource = None;
     revise(api, &ask, |pod| {
         let conflict = |why: &str| Err(Status::conflict(ask.resource, &ask.name, why));
         let found = pod["metadata"]["uid"].as_str().unwrap_or_default();

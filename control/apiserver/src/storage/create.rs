@@ -30,8 +30,8 @@ pub async fn create(api: &Api, mut ask: Ask, mut object: Value) -> Result<Reply,
     metadata.insert("creationTimestamp".to_owned(), json!(clock::now()));
     metadata.shift_remove("deletionTimestamp");
     metadata.shift_remove("deletionGracePeriodSeconds");
-    strategy::prepare_create(ask.resource, &mut object);
     defaults::apply(ask.resource, &mut object);
+    strategy::prepare_create(ask.resource, &mut object);
     for _ in 0..NAMES_TRIED_MAX {
         if generated && !base.is_empty() {
             ask.name = generated_name(&base);
@@ -39,6 +39,8 @@ pub async fn create(api: &Api, mut ask: Ask, mut object: Value) -> Result<Reply,
         }
         let about = if ask.name.is_empty() { &base } else { &ask.name };
         admit::create(&**api.store(), ask.resource, &ask.namespace, about, &mut object)?;
+        // Again, for what follows from a generated name and from what admission set.
+        defaults::apply(ask.resource, &mut object);
         let wrong = validate::create(ask.resource, &object);
         if !wrong.is_empty() {
             return Err(Status::invalid(ask.resource, &ask.name, wrong));
