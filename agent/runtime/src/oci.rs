@@ -119,7 +119,7 @@ fn linux(spec: &ContainerSpec, place: &Place) -> Value {
         "resources": resources(&spec.resources, spec, place),
         "devices": devices::nodes(spec),
         "maskedPaths": if spec.privileged { vec![] } else { masked },
-        "readonlyPaths": if spec.privileged { vec![] } else { read_only },
+        "readonlyPaths": if spec.privileged { vec![] } else { [read_only, cgroup_mounts(place)].concat() },
     });
     if spec.seccomp == Seccomp::RuntimeDefault && !spec.privileged {
         linux["seccomp"] = seccomp::runtime_default(&capabilities::of(spec));
@@ -130,6 +130,17 @@ fn linux(spec: &ContainerSpec, place: &Place) -> Value {
         linux["rootfsPropagation"] = json!("rslave");
     }
     linux
+}
+
+/// On v1 the library mounts each hierarchy writable whatever the mount's options say, and a container could loosen
+/// its own device rules and limits.
+fn cgroup_mounts(place: &Place) -> Vec<String> {
+    if place.unified {
+        return Vec::new();
+    }
+    let mut paths = vec!["/sys/fs/cgroup".to_owned()];
+    paths.extend(crate::cgroup::folders("").iter().map(|path| path.to_string_lossy().trim_end_matches('/').to_owned()));
+    paths
 }
 
 fn namespaces(place: &Place) -> Value {

@@ -9,9 +9,11 @@ mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, mpsc};
 
 pub use exec::ExecHandle;
@@ -63,6 +65,10 @@ pub(crate) struct Inner {
     told: Mutex<HashMap<(String, String), Exit>>,
     /// Pods whose shim is being followed.
     followed: Mutex<HashSet<String>>,
+    /// Pods whose sandbox is being taken away: the end of their shim is no loss.
+    removing: Mutex<HashSet<String>>,
+    /// Shims that this process has spawned.
+    shims: Mutex<HashMap<String, Child>>,
     ended: Notify,
 }
 
@@ -89,6 +95,8 @@ impl Runtime {
             events_out: Mutex::new(Some(out)),
             told: Mutex::default(),
             followed: Mutex::default(),
+            removing: Mutex::default(),
+            shims: Mutex::default(),
             ended: Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -118,7 +126,7 @@ impl Runtime {
 
     /// Every sandbox with its containers and their states.
     pub async fn list(&self) -> Result<Vec<SandboxStatus>> {
-        self.blocking("list sandboxes", |inner| record::list(inner)).await
+        self.blocking("list sandboxes", record::list).await
     }
 
     /// Makes namespaces, cgroup and shim, or what is missing of them.
@@ -167,14 +175,15 @@ impl Runtime {
         Ok(())
     }
 
-    /// Waits until the container's end is known.
+    /// Waits until the container's end is known, or the container is gone.
     async fn ended(&self, uid: &str, container: &str) {
         let key = (uid.to_owned(), container.to_owned());
         loop {
             let notified = self.inner.ended.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if lock(&self.inner.told).contains_key(&key) {
+            let exists = self.inner.dir(uid).container(container).spec().exists();
+            if !exists || lock(&self.inner.told).contains_key(&key) {
                 return;
             }
             notified.await;
@@ -184,13 +193,23 @@ impl Runtime {
     /// Kills what is left of the container and removes its cgroup and state; not its root filesystem and log.
     pub async fn remove_container(&self, uid: &str, container: &str) -> Result<()> {
         let (pod, id) = (uid.to_owned(), container.to_owned());
-        self.blocking("remove container", move |inner| teardown::container(inner, &pod, &id)).await
+        let result = self.blocking("remove container", move |inner| teardown::container(inner, &pod, &id)).await;
+        lock(&self.inner.told).remove(&(uid.to_owned(), container.to_owned()));
+        self.inner.ended.notify_waiters();
+        result
     }
 
     pub async fn exec(&self, uid: &str, container: &str, spec: ExecSpec) -> Result<ExecHandle> {
         let (pod, id) = (uid.to_owned(), container.to_owned());
         let begun = self.blocking("exec", move |inner| exec::begin(inner, &pod, &id, &spec)).await?;
         exec::handle(begun)
+    }
+
+    /// The write side of a container's open stdin, or of its terminal.
+    pub async fn attach_stdin(&self, uid: &str, container: &str) -> Result<Box<dyn AsyncWrite + Send + Unpin>> {
+        let (pod, id) = (uid.to_owned(), container.to_owned());
+        let fd = self.blocking("attach", move |inner| exec::attach(inner, &pod, &id)).await?;
+        exec::writer(fd)
     }
 
     pub async fn stats(&self, uid: &str, container: &str) -> Result<Stats> {
@@ -209,8 +228,11 @@ impl Runtime {
     /// Kills all, unmounts, and removes cgroups, namespaces, sockets and state; collects errors and goes on. Idempotent.
     pub async fn remove_sandbox(&self, uid: &str) -> Result<()> {
         let pod = uid.to_owned();
-        let result = self.blocking("remove sandbox", move |inner| teardown::sandbox(inner, &pod)).await;
+        lock(&self.inner.removing).insert(uid.to_owned());
+        let result = self.blocking("remove sandbox", move |inner| teardown::sandbox_of(inner, &pod)).await;
+        lock(&self.inner.removing).remove(uid);
         lock(&self.inner.told).retain(|(pod, _), _| pod != uid);
+        self.inner.ended.notify_waiters();
         result
     }
 

@@ -33,6 +33,26 @@ pub enum ContainerState {
     Exited(Exit),
 }
 
+impl ContainerState {
+    /// The state of a container whose shim is gone: nobody saw its end, and it cannot be followed any more.
+    pub(crate) fn without_shim(self) -> Self {
+        let started_at = match self {
+            Self::Running { started_at, .. } => Some(started_at),
+            Self::Created { .. } => None,
+            other => return other,
+        };
+        Self::Exited(Exit {
+            exit_code: 137,
+            signal: None,
+            oom_killed: false,
+            started_at,
+            finished_at: SystemTime::now(),
+            message: "the pod's shim was gone before the container's end could be seen".into(),
+            lost: true,
+        })
+    }
+}
+
 /// How a container's first process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {

@@ -106,6 +106,22 @@ pub(super) fn begin(inner: &Inner, uid: &str, id: &str, spec: &ExecSpec) -> Resu
     })
 }
 
+/// Asks the shim for what writes to a container's stdin.
+pub(super) fn attach(inner: &Inner, uid: &str, id: &str) -> Result<OwnedFd> {
+    let mut connection = shim_client::connect(inner, uid)?;
+    let request = Request::Attach { container: id.to_owned() };
+    let (response, fds) = shim_client::exchange(&mut connection, uid, &request, &[])?;
+    match (response, fds.into_iter().next()) {
+        (Response::Done, Some(fd)) => Ok(fd),
+        (other, _) => Err(refused("attach to", id, other)),
+    }
+}
+
+pub(super) fn writer(fd: OwnedFd) -> Result<Box<dyn AsyncWrite + Send + Unpin>> {
+    let terminal = Terminal::new(fd).map_err(|source| RuntimeError::Io { what: "take over a stdin".into(), source })?;
+    Ok(Box::new(terminal))
+}
+
 pub(super) fn handle(begun: Begun) -> Result<ExecHandle> {
     build(begun).map_err(|source| RuntimeError::Io { what: "take over an exec's streams".into(), source })
 }
@@ -133,7 +149,7 @@ fn build(begun: Begun) -> io::Result<ExecHandle> {
     Ok(handle)
 }
 
-/// A pseudoterminal's master as a stream both ways.
+/// A descriptor, a pseudoterminal's master usually, as a stream both ways.
 #[derive(Clone)]
 pub(crate) struct Terminal(Arc<AsyncFd<OwnedFd>>);
 

@@ -11,7 +11,7 @@ use crate::layout::{SandboxDir, load};
 use crate::namespaces;
 use crate::protocol::{Request, Response};
 use crate::spec::SandboxSpec;
-use crate::status::{ContainerState, ContainerStatus, Exit, Sandbox, SandboxStatus};
+use crate::status::{ContainerState, ContainerStatus, Sandbox, SandboxStatus};
 
 /// A sandbox on disk, written before anything else of it is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,27 +58,9 @@ fn status(inner: &Inner, dir: SandboxDir, record: Record) -> SandboxStatus {
         let Ok(spec) = load(&container.spec()) else { continue };
         let state = match &states {
             Some(states) => states.iter().find(|(name, _)| *name == id).map(|(_, state)| state.clone()),
-            None => load(&container.state()).ok().map(without_shim),
+            None => load::<ContainerState>(&container.state()).ok().map(ContainerState::without_shim),
         };
         containers.push(ContainerStatus { spec, state: state.unwrap_or_default() });
     }
     SandboxStatus { sandbox: describe(&dir, &record), spec: record.spec, alive: states.is_some(), containers }
-}
-
-/// The state of a container whose shim is gone: nobody saw its end, and it cannot be followed.
-pub(super) fn without_shim(state: ContainerState) -> ContainerState {
-    let started_at = match state {
-        ContainerState::Running { started_at, .. } => Some(started_at),
-        ContainerState::Created { .. } => None,
-        other => return other,
-    };
-    ContainerState::Exited(Exit {
-        exit_code: 137,
-        signal: None,
-        oom_killed: false,
-        started_at,
-        finished_at: std::time::SystemTime::now(),
-        message: "the pod's shim was gone before the container's end could be seen".into(),
-        lost: true,
-    })
 }

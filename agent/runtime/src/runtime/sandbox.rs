@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::{Inner, Record, Result, io_error, record, shim_client};
+use super::{Inner, Record, Result, io_error, lock, record, shim_client};
 use crate::cgroup;
 use crate::dispatch;
 use crate::layout::{SandboxDir, save};
@@ -30,18 +30,21 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     namespaces::make(&inner.config.executable, &dir, &record.spec).map_err(on("create the namespaces"))?;
     let alive = matches!(shim_client::ask(inner, &uid, &Request::List), Ok(Response::Containers(_)));
     if !alive {
-        spawn_shim(inner, &dir).map_err(on("start the shim"))?;
+        // What an earlier shim kept cannot be followed any more, and must not go on beside what replaces it.
+        cgroup::kill(&record.cgroup).map_err(on("end what is left"))?;
+        spawn_shim(inner, &uid, &dir).map_err(on("start the shim"))?;
     }
     Ok(record::describe(&dir, &record))
 }
 
 /// The socket listens before the shim runs, so that nobody has to wait for it.
-fn spawn_shim(inner: &Inner, dir: &SandboxDir) -> io::Result<()> {
+fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
     let socket = dir.socket();
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket)?;
     let errors = fs::File::create(dir.0.join("shim.err"))?;
-    let mut shim = Command::new(&inner.config.executable)
+    reap_shim(inner, uid);
+    let shim = Command::new(&inner.config.executable)
         .arg0("bramble-shim")
         .arg(dispatch::SHIM)
         .arg(&dir.0)
@@ -51,7 +54,15 @@ fn spawn_shim(inner: &Inner, dir: &SandboxDir) -> io::Result<()> {
         .current_dir("/")
         .spawn()?;
     fs::write(dir.pid(), shim.id().to_string())?;
-    // It usually outlives this process; where it does not, somebody has to take its end.
-    std::thread::Builder::new().name("shim-reaper".into()).stack_size(64 << 10).spawn(move || shim.wait())?;
+    lock(&inner.shims).insert(uid.to_owned(), shim);
     Ok(())
+}
+
+/// Takes the end of a shim that is known to be ending. It usually outlives this process, which then need not care.
+pub(super) fn reap_shim(inner: &Inner, uid: &str) {
+    let shim = lock(&inner.shims).remove(uid);
+    if let Some(mut shim) = shim {
+        let _ = shim.kill();
+        let _ = shim.wait();
+    }
 }

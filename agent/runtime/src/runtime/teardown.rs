@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Inner, Record, Result, record, shim_client};
+use super::{Inner, Record, Result, lock, record, sandbox, shim_client};
 use crate::cgroup;
 use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, load};
@@ -59,7 +59,7 @@ pub(super) fn container(inner: &Inner, uid: &str, id: &str) -> Result<()> {
 /// A killed process is reaped by the shim within a turn of its loop.
 const REMOVE_ASKS_MAX: usize = 20;
 
-pub(super) fn sandbox(inner: &Inner, uid: &str) -> Result<()> {
+pub(super) fn sandbox_of(inner: &Inner, uid: &str) -> Result<()> {
     let dir = inner.dir(uid);
     let cgroup = load::<Record>(&dir.spec()).ok().map(|record| record.cgroup);
     remove_dir(inner, uid, &dir, cgroup.as_deref()).into_result(format!("sandbox {uid}"))
@@ -70,7 +70,7 @@ fn remove_dir(inner: &Inner, uid: &str, dir: &SandboxDir, cgroup: Option<&str>) 
     if let Some(cgroup) = cgroup {
         errors.note("kill", cgroup::kill(cgroup));
     }
-    quit_shim(inner, uid, dir);
+    quit_shim(inner, uid);
     if let Some(cgroup) = cgroup {
         errors.note("remove the cgroup", cgroup::remove(cgroup));
     }
@@ -82,9 +82,10 @@ fn remove_dir(inner: &Inner, uid: &str, dir: &SandboxDir, cgroup: Option<&str>) 
 }
 
 /// Asks the shim to end, and waits for the end of its connection.
-fn quit_shim(inner: &Inner, uid: &str, _dir: &SandboxDir) {
+fn quit_shim(inner: &Inner, uid: &str) {
     // It never answers: the connection's end is its end.
     let _ = shim_client::ask(inner, uid, &Request::Quit);
+    sandbox::reap_shim(inner, uid);
 }
 
 pub(super) fn all(inner: &Inner) -> Result<()> {
@@ -94,6 +95,7 @@ pub(super) fn all(inner: &Inner) -> Result<()> {
         let dir = SandboxDir(entry.path());
         let record = load::<Record>(&dir.spec()).ok();
         let uid = record.as_ref().map(|record| record.spec.uid.clone()).unwrap_or_default();
+        lock(&inner.removing).insert(uid.clone());
         errors.0.extend(remove_dir(inner, &uid, &dir, record.as_ref().map(|record| record.cgroup.as_str())).0);
     }
     errors.note("remove the parent cgroup", cgroup::remove(&inner.config.cgroup_parent));

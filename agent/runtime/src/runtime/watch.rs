@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{Runtime, lock, record};
+use super::{Runtime, lock, record, sandbox};
 use crate::cgroup;
 use crate::layout::{load, save};
 use crate::protocol::{Request, Response, body_length, decode, encode};
@@ -22,7 +22,9 @@ impl Runtime {
             // A shim cuts off who reads too slowly: then everything is told again, and known ends are skipped.
             while runtime.read_ends(&uid).await.is_ok() {}
             lock(&runtime.inner.followed).remove(&uid);
-            runtime.settle_lost(&uid).await;
+            if !lock(&runtime.inner.removing).contains(&uid) {
+                runtime.settle_lost(&uid).await;
+            }
         });
     }
 
@@ -43,7 +45,7 @@ impl Runtime {
         }
     }
 
-    async fn tell(&self, uid: &str, container: &str, exit: Exit) {
+    pub(super) async fn tell(&self, uid: &str, container: &str, exit: Exit) {
         let key = (uid.to_owned(), container.to_owned());
         if lock(&self.inner.told).insert(key, exit.clone()).is_some() {
             return;
@@ -61,6 +63,7 @@ impl Runtime {
         let lost = self
             .blocking("settle a lost shim", move |inner| {
                 let record = record::read(inner, &pod)?;
+                sandbox::reap_shim(inner, &pod);
                 let dir = inner.dir(&pod);
                 let _ = cgroup::kill(&record.cgroup);
                 let mut lost = Vec::new();
@@ -68,7 +71,7 @@ impl Runtime {
                     let id = entry.file_name().to_string_lossy().into_owned();
                     let path = dir.container(&id).state();
                     let Ok(state) = load::<ContainerState>(&path) else { continue };
-                    if let ContainerState::Exited(exit) = record::without_shim(state) {
+                    if let ContainerState::Exited(exit) = state.without_shim() {
                         let _ = save(&path, &ContainerState::Exited(exit.clone()));
                         lost.push((id, exit));
                     }

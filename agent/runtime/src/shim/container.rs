@@ -50,7 +50,8 @@ impl Container {
     /// What an earlier shim of this pod left: its containers cannot be followed any more.
     pub fn found(dir: ContainerDir) -> io::Result<Self> {
         let spec = load(&dir.spec())?;
-        let state = load(&dir.state()).unwrap_or_default();
+        let state = load::<ContainerState>(&dir.state()).unwrap_or_default().without_shim();
+        save(&dir.state(), &state)?;
         Ok(Self { dir, spec, state, outputs: [None, None], stdin: None, log: Log::open("".as_ref())? })
     }
 

@@ -9,7 +9,7 @@ use libcontainer::seccomp::initialize_seccomp;
 use libcontainer::syscall::linux::LinuxSyscall;
 use libcontainer::workload::default::DefaultExecutor;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::SigSet;
 
 #[derive(Clone)]
 pub(super) struct Contained {
@@ -44,9 +44,7 @@ impl Executor for Contained {
         if let Some(capabilities) = &self.capabilities {
             drop_privileges(capabilities, &LinuxSyscall).map_err(|error| other("capabilities", error.to_string()))?;
         }
-        // Rust ignores SIGPIPE and the shim blocks SIGCHLD: both would be inherited.
-        // SAFETY: the default action is no handler that could run at a bad time.
-        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.map_err(|error| other("signals", error.to_string()))?;
+        reset_signals();
         SigSet::empty().thread_set_mask().map_err(|error| other("signals", error.to_string()))?;
         self.inner.exec(spec)
     }
@@ -57,5 +55,21 @@ impl Executor for Contained {
 
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         self.inner.setup_envs(envs)
+    }
+}
+
+/// Ignored signals are inherited: SIGPIPE from Rust, others from whoever started the agent.
+fn reset_signals() {
+    const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
+    const SET_BYTES: usize = 8;
+    /// As large as the kernel's sigaction on any machine; all zero is the default action.
+    const DEFAULT: [u64; 8] = [0; 8];
+    for number in SIGNALS {
+        // The C library keeps two signals to itself and would refuse them, so the kernel is asked.
+        // SAFETY: the kernel reads the action, which lives for good, and is given no place to write to. SIGKILL and
+        // SIGSTOP are refused, harmlessly.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, DEFAULT.as_ptr(), std::ptr::null_mut::<u64>(), SET_BYTES);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A container's life: made, started, logged, entered, ended.
 
-use agent_runtime::ExecSpec;
-use tokio::io::AsyncReadExt;
+use agent_runtime::{ContainerSpec, ExecSpec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::node::{Node, POD, texts};
 
@@ -34,4 +34,69 @@ async fn exec_runs_beside_the_container_and_gives_its_exit_code() {
     node.runtime.signal(POD, "one", 9).await.unwrap();
     assert_eq!(node.ended().await.exit.exit_code, 137);
     assert_eq!(texts(&node.dir.join("logs/one/0.log")), ["up"]);
+}
+
+#[tokio::test]
+async fn an_exec_with_a_terminal_can_be_resized_and_typed_into() {
+    let node = Node::with_pod().await;
+    node.launch(node.shell("one", "exec sleep 1000")).await;
+    let args = ["sh", "-c", "read line; stty size; tty; echo got $line; exit 6"].map(String::from).to_vec();
+    let spec = ExecSpec { args, tty: true, stdin: true, ..Default::default() };
+    let mut handle = node.runtime.exec(POD, "one", spec).await.unwrap();
+    handle.resize(101, 33).unwrap();
+    handle.stdin.as_mut().unwrap().write_all(b"word\n").await.unwrap();
+    let mut out = String::new();
+    handle.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+    assert_eq!(out, "word\r\n33 101\r\n/dev/pts/0\r\ngot word\r\n");
+    assert_eq!(handle.wait().await.unwrap(), 6);
+}
+
+#[tokio::test]
+async fn an_exec_reads_its_stdin_to_the_end() {
+    let node = Node::with_pod().await;
+    node.launch(node.shell("one", "exec sleep 1000")).await;
+    let spec = ExecSpec { args: vec!["wc".into(), "-c".into()], stdin: true, ..Default::default() };
+    let mut handle = node.runtime.exec(POD, "one", spec).await.unwrap();
+    let mut stdin = handle.stdin.take().unwrap();
+    let mut stdout = handle.stdout.take().unwrap();
+    let mut out = String::new();
+    let write = async move { stdin.write_all(&vec![b'x'; 1 << 20]).await.unwrap() };
+    let (_, read) = tokio::join!(write, stdout.read_to_string(&mut out));
+    read.unwrap();
+    assert_eq!(out.trim(), "1048576");
+}
+
+#[tokio::test]
+async fn a_container_with_a_terminal_and_stdin_can_be_attached_to() {
+    let mut node = Node::with_pod().await;
+    for (id, tty) in [("tty", true), ("pipe", false)] {
+        let spec = ContainerSpec { tty, stdin: true, ..node.shell(id, "read x; echo got $x; tty >/dev/null") };
+        let log = spec.log_path.clone();
+        node.launch(spec).await;
+        let mut stdin = node.runtime.attach_stdin(POD, id).await.unwrap();
+        stdin.write_all(b"word\n").await.unwrap();
+        assert_eq!(node.ended().await.exit.exit_code, if tty { 0 } else { 1 });
+        assert_eq!(texts(&log).last().unwrap().trim(), "got word");
+    }
+}
+
+#[tokio::test]
+async fn much_output_is_rotated_and_nothing_of_the_end_is_lost() {
+    let mut node = Node::with_pod().await;
+    let spec = node.shell("one", "yes 0123456789abcdef | head -n 400000; echo last");
+    let (_, log) = node.run(spec).await;
+    assert_eq!(log.last().unwrap(), "last");
+    let dir = node.dir.join("logs/one");
+    let files = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.metadata().unwrap().len());
+    let sizes: Vec<u64> = files.collect();
+    assert!((2..=5).contains(&sizes.len()), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size < 11 << 20), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn stats_show_what_a_container_uses() {
+    let node = Node::with_pod().await;
+    node.launch(node.shell("one", "exec sleep 1000")).await;
+    let stats = node.runtime.stats(POD, "one").await.unwrap();
+    assert!(stats.cpu_usage_ns > 0 && stats.memory_working_set_bytes > 0 && stats.pids == 1, "{stats:?}");
 }
