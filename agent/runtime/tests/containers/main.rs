@@ -1,6 +1,8 @@
 //! Real containers on this machine's kernel. They need root.
+#![allow(clippy::unwrap_used)]
 
 mod ends;
 mod isolation;
 mod life;
+mod measures;
 mod node;
