@@ -1,5 +1,7 @@
 //! Pods' links in network namespaces that each test makes: a node, its pods, and one that stands for the LAN.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
+
 use std::{
     fs::File,
     io::{Read, Write},

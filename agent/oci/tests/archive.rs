@@ -1,5 +1,7 @@
 //! Imports of archives, honest and evil ones.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
+
 use std::{
     fs,
     io::Write,

@@ -1,5 +1,7 @@
 //! Pulls from a real registry on the loopback address.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
+
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use agent_oci::{Config, Credentials, Images, Platform, PullError, PullReason, RegistryConfig, Snapshots};
