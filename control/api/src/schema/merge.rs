@@ -247,3 +247,6 @@ fn without_directives(patch: Map<String, Value>) -> Map<String, Value> {
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;
