@@ -105,7 +105,7 @@ pub(crate) fn claim_objects(
     let living = owner.meta.deletion_timestamp.is_none();
     let mut claimed = Vec::new();
     for object in world.index().owned(resource, uid) {
-        if !object.meta.controller().is_some_and(|controller| controller.uid == *uid) {
+        if object.meta.controller().is_none_or(|controller| controller.uid != *uid) {
             continue;
         }
         if selector.matches(&object.meta.labels) {

@@ -65,7 +65,8 @@ fn drop_unhealthy(rollout: &mut Rollout, room: i32) -> bool {
 }
 
 fn drop_healthy(rollout: &mut Rollout, available_min: i32) -> bool {
-    let available: i32 = rollout.sets().map(|set| set.available).sum();
+    // A set that was scaled down a moment ago may still report the pods it is about to end: they do not count.
+    let available: i32 = rollout.sets().map(|set| set.available.min(set.replicas)).sum();
     let mut spare = available - available_min;
     let mut dropped = false;
     for at in 0..rollout.old.len() {
