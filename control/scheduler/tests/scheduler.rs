@@ -238,9 +238,9 @@ async fn a_pod_that_fits_nowhere_is_told_so_and_bound_when_a_node_comes() {
     let running = Running::start().await;
     running.add_node("small", "1").await;
     running.add_pod("p", asking("2", "1Gi")).await;
-    running.until("it is told", || !running.messages("FailedScheduling").is_empty()).await;
     let told = "0/1 nodes are available: 1 Insufficient cpu.";
-    assert_eq!(running.messages("FailedScheduling"), [told]);
+    // Pods and nodes are told by two watches: the pod may be seen before the node is ready, and is told that first.
+    running.until("it is told", || running.messages("FailedScheduling").contains(&told.to_owned())).await;
     running
         .until("its condition says so", || {
             let conditions = running.pod("p")["status"]["conditions"].as_array().cloned().unwrap_or_default();
