@@ -1,1 +1,29 @@
-//! The pod state machine of Bramble's node agent.
+//! Pods on a node: from desired state to running containers, and back as status.
+//!
+//! Called by the agent's binary, which gives a [`Ports`] (runtime, images, network, volumes, reporter, clock) and feeds
+//! a [`Fleet`] with what the server wants. One task a pod owns that pod's state.
+//!
+//! Reading order: [`ports`] what is asked of the other parts; [`machine`] the pure state machine, drawn there;
+//! [`status`] a state as the kubelet would report it; [`spec`] a pod's container as the runtime takes it, with
+//! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`fleet`] all
+//! pods of the node; [`record`] what survives the agent; [`node`] the Node's own status; [`event`] core/v1 Events.
+//!
+//! Absent on purpose: probes, lifecycle hooks and ephemeral containers come later; nothing here knows a container
+//! runtime, a registry or netlink; nothing waits for the control plane.
+
+pub mod env;
+pub mod etc;
+pub mod event;
+pub mod fleet;
+pub mod machine;
+pub mod node;
+pub mod ports;
+pub mod record;
+pub mod resources;
+pub mod security;
+pub mod spec;
+pub mod status;
+pub mod worker;
+
+pub use fleet::Fleet;
+pub use ports::Ports;

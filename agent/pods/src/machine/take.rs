@@ -1,0 +1,340 @@
+//! What an event says, written into the state; nothing is asked for here but Events for the user.
+
+use super::delay::after;
+use super::{Busy, Effect, Ended, Event, Failure, Phase, Pulled, Role, Slot, Stage, State, Step, Stop};
+use crate::ports::{Exit, Found, FoundState};
+
+/// How long ErrImagePull is shown before it turns into ImagePullBackOff.
+pub(super) const PULL_ERROR_SHOWN_SECONDS: i64 = 1;
+/// What is left to a pod whose object was removed outright.
+const REMOVED_GRACE_SECONDS: i64 = 1;
+/// As the kubelet has it for a container whose end nobody saw, and for one that could not be started.
+const CODE_UNKNOWN: i32 = 137;
+const CODE_START_ERROR: i32 = 128;
+
+impl Step<'_> {
+    pub(super) fn take(&mut self, event: Event) {
+        match event {
+            Event::Begin { found } => self.begin(found),
+            Event::Changed => self.deletion(),
+            Event::Removed => {
+                self.deletion();
+                self.state.deleted = true;
+                self.stop_within(REMOVED_GRACE_SECONDS);
+            }
+            Event::Halt => {
+                self.state.halted = true;
+                self.stop_within(self.grace_seconds());
+            }
+            Event::Reject(failure) => self.fail(failure),
+            Event::Mounted if self.state.stage == Stage::Mounting => self.mounted(),
+            Event::MountFailed(message) if self.state.stage == Stage::Mounting => {
+                self.setup_failed("FailedMount", message);
+            }
+            Event::SandboxReady { ips } if self.state.stage == Stage::Sandboxing => {
+                self.state.pod_ips = ips;
+                self.state.setup.reset();
+                self.state.stage = Stage::Up;
+            }
+            Event::SandboxFailed(message) if self.state.stage == Stage::Sandboxing => {
+                self.setup_failed("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+            }
+            Event::Pulling { slot } => {
+                let image = self.spec_image(slot);
+                self.note_slot(slot, false, "Pulling", format!("Pulling image \"{image}\""));
+            }
+            Event::ImageReady { slot, image_id, pulled } => self.image_ready(slot, image_id, pulled),
+            Event::ImageFailed { slot, reason, message } => self.image_failed(slot, reason, message),
+            Event::Started { slot, container_id } => self.started(slot, container_id),
+            Event::StartFailed { slot, reason, message } => self.start_failed(slot, reason, message),
+            Event::Exited { container_id, exit } => self.exited(&container_id, exit),
+            Event::TornDown if self.state.stage == Stage::Tearing => {
+                self.state.stage = Stage::Down;
+                self.state.pod_ips.clear();
+            }
+            Event::Retry => self.retry(),
+            _ => {}
+        }
+    }
+
+    fn mounted(&mut self) {
+        if self.state.stop.is_some() {
+            self.state.stage = Stage::New;
+            return;
+        }
+        self.state.stage = Stage::Sandboxing;
+        self.ask(Effect::CreateSandbox);
+    }
+
+    fn begin(&mut self, found: Option<Vec<Found>>) {
+        self.deletion();
+        if matches!(self.state.stage, Stage::Mounting | Stage::Sandboxing) {
+            self.state.stage = Stage::New;
+        }
+        if self.state.stage == Stage::Tearing {
+            self.state.stage = Stage::Up;
+        }
+        match found {
+            Some(found) => self.adopt(found),
+            None if self.state.stage == Stage::Up => self.sandbox_lost(),
+            None => {}
+        }
+    }
+
+    /// Matches containers by id; one that was being started when the agent ended, by name and attempt.
+    fn adopt(&mut self, found: Vec<Found>) {
+        for index in 0..self.state.slots.len() {
+            let slot = &self.state.slots[index];
+            let was_starting = slot.busy == Busy::Start;
+            let held = |one: &&Found| {
+                Some(&one.id) == slot.container_id.as_ref() && matches!(slot.phase, Phase::Running { .. })
+                    || was_starting && one.name == slot.name && one.attempt + 1 == slot.made
+            };
+            let one = found.iter().find(held).cloned();
+            self.state.slots[index].busy = Busy::No;
+            match one.map(|one| (one.id, one.state)) {
+                Some((id, FoundState::Running { since })) => {
+                    let slot = &mut self.state.slots[index];
+                    slot.container_id = Some(id);
+                    slot.phase = Phase::Running { since };
+                }
+                Some((id, FoundState::Exited(exit))) => {
+                    self.state.slots[index].container_id = Some(id.clone());
+                    self.state.slots[index].phase = Phase::Running { since: exit.started_at.unwrap_or(self.now) };
+                    self.exited(&id, exit);
+                }
+                _ if matches!(self.state.slots[index].phase, Phase::Running { .. }) => self.lost(index),
+                _ if was_starting => self.state.slots[index].made -= 1,
+                _ => {}
+            }
+        }
+        let known = |id: &String| self.state.slots.iter().any(|slot| slot.alive() && slot.container_id.as_ref() == Some(id));
+        let strangers: Vec<String> = found.into_iter().map(|one| one.id).filter(|id| !known(id)).collect();
+        for container_id in strangers {
+            self.ask(Effect::RemoveContainer { container_id });
+        }
+    }
+
+    /// After a reboot nothing runs: everything starts anew, init containers included.
+    fn sandbox_lost(&mut self) {
+        for index in 0..self.state.slots.len() {
+            if matches!(self.state.slots[index].phase, Phase::Running { .. }) {
+                self.lost(index);
+            }
+        }
+        let finished = self.finished();
+        let state: &mut State = &mut self.state;
+        state.pod_ips.clear();
+        for slot in &mut state.slots {
+            slot.busy = Busy::No;
+            if let (Phase::Ended(ended), false) = (&slot.phase, finished) {
+                slot.last = Some(ended.clone());
+                slot.phase = Phase::waiting();
+            }
+        }
+        // A finished pod only lacks its teardown.
+        if !finished {
+            state.stage = Stage::New;
+        }
+    }
+
+    fn lost(&mut self, index: usize) {
+        let id = self.state.slots[index].container_id.clone().unwrap_or_default();
+        let exit = Exit {
+            code: CODE_UNKNOWN,
+            signal: None,
+            oom_killed: false,
+            started_at: None,
+            finished_at: self.now,
+            message: String::new(),
+            lost: true,
+        };
+        self.exited(&id, exit);
+    }
+
+    fn deletion(&mut self) {
+        if self.pod.metadata.deletion_timestamp.is_some() {
+            self.state.deleted = true;
+            self.stop_within(self.grace_seconds());
+        }
+    }
+
+    /// A later, shorter grace shortens; a longer one changes nothing.
+    pub(super) fn stop_within(&mut self, grace_seconds: i64) {
+        let deadline = after(self.now, grace_seconds);
+        let stop = self.state.stop.get_or_insert(Stop { grace_seconds, deadline });
+        if grace_seconds < stop.grace_seconds {
+            *stop = Stop { grace_seconds, deadline: deadline.min(stop.deadline) };
+        }
+        let deadline = stop.deadline;
+        for slot in &mut self.state.slots {
+            slot.kill_at = slot.kill_at.map(|at| at.min(deadline));
+        }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.state.failure.get_or_insert(failure);
+        self.stop_within(self.grace_seconds());
+    }
+
+    fn setup_failed(&mut self, reason: &'static str, message: String) {
+        self.note(true, reason, message);
+        let seconds = self.state.setup.grow(self.now);
+        self.state.stage = Stage::Delayed { until: after(self.now, seconds) };
+    }
+
+    pub(super) fn spec_image(&self, slot: usize) -> String {
+        let container = super::container(self.pod, &self.state.slots[slot].name);
+        container.and_then(|container| container.image.clone()).unwrap_or_default()
+    }
+
+    fn image_ready(&mut self, index: usize, image_id: String, pulled: Option<Pulled>) {
+        let image = self.spec_image(index);
+        let text = match pulled {
+            None => format!("Container image \"{image}\" already present on machine"),
+            Some(Pulled { milliseconds, size_bytes }) => {
+                let took = milliseconds_words(milliseconds);
+                format!(
+                    "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size_bytes} bytes."
+                )
+            }
+        };
+        let slot = &mut self.state.slots[index];
+        if slot.busy != Busy::Image {
+            return;
+        }
+        slot.image_id = Some(image_id);
+        slot.image = image;
+        slot.pull.reset();
+        slot.busy = Busy::No;
+        self.note_slot(index, false, "Pulled", text);
+        if self.state.stop.is_none() && self.state.stage == Stage::Up {
+            self.start(index);
+        }
+    }
+
+    fn image_failed(&mut self, index: usize, reason: String, message: String) {
+        let image = self.spec_image(index);
+        let slot = &mut self.state.slots[index];
+        if slot.busy != Busy::Image {
+            return;
+        }
+        slot.busy = Busy::No;
+        let until = Some(after(self.now, slot.pull.grow(self.now)));
+        slot.keep_last();
+        slot.phase = Phase::Waiting { reason: reason.clone(), message: message.clone(), until };
+        match reason.as_str() {
+            "ErrImageNeverPull" => self.note_slot(index, true, "ErrImageNeverPull", message),
+            "InvalidImageName" => self.note_slot(index, true, "InspectFailed", message),
+            _ => self.note_slot(index, true, "Failed", format!("Failed to pull image \"{image}\": {message}")),
+        }
+        self.note_slot(index, true, "Failed", format!("Error: {reason}"));
+    }
+
+    fn started(&mut self, index: usize, container_id: String) {
+        let now = self.now;
+        let slot = &mut self.state.slots[index];
+        slot.keep_last();
+        slot.busy = Busy::No;
+        slot.container_id = Some(container_id);
+        slot.phase = Phase::Running { since: now };
+        (slot.signalled, slot.killed, slot.kill_at) = (false, false, None);
+        self.note_slot(index, false, "Created", "Container created");
+        self.note_slot(index, false, "Started", "Container started");
+    }
+
+    fn start_failed(&mut self, index: usize, reason: String, message: String) {
+        let now = self.now;
+        let slot = &mut self.state.slots[index];
+        slot.busy = Busy::No;
+        slot.keep_last();
+        if reason == "StartError" {
+            self.note_slot(index, false, "Created", "Container created");
+            self.note_slot(index, true, "Failed", format!("Error: {message}"));
+            self.state.slots[index].phase = Phase::Ended(Ended {
+                code: CODE_START_ERROR,
+                signal: None,
+                reason,
+                message,
+                started_at: None,
+                finished_at: now,
+                container_id: None,
+            });
+            return;
+        }
+        // Nothing was made: the next try is the same attempt.
+        slot.made = slot.made.saturating_sub(1);
+        let until = Some(after(now, slot.pull.grow(now)));
+        slot.phase = Phase::Waiting { reason, message: message.clone(), until };
+        self.note_slot(index, true, "Failed", format!("Error: {message}"));
+    }
+
+    fn exited(&mut self, container_id: &str, exit: Exit) {
+        let held = |slot: &Slot| {
+            slot.container_id.as_deref() == Some(container_id) && matches!(slot.phase, Phase::Running { .. })
+        };
+        let Some(index) = self.state.slots.iter().position(held) else { return };
+        let slot = &mut self.state.slots[index];
+        let since = match slot.phase {
+            Phase::Running { since } => Some(since),
+            _ => None,
+        };
+        let reason = match (exit.lost, exit.oom_killed, exit.code) {
+            (true, ..) => "ContainerStatusUnknown",
+            (_, true, _) => "OOMKilled",
+            (_, _, 0) => "Completed",
+            _ => "Error",
+        };
+        let unknown = "The container could not be located when the pod was terminated";
+        slot.phase = Phase::Ended(Ended {
+            code: exit.code,
+            signal: exit.signal,
+            reason: reason.to_owned(),
+            message: if exit.lost { unknown.to_owned() } else { exit.message },
+            started_at: exit.started_at.or(since),
+            finished_at: exit.finished_at,
+            container_id: Some(container_id.to_owned()),
+        });
+        self.ask(Effect::RemoveContainer { container_id: container_id.to_owned() });
+    }
+
+    fn retry(&mut self) {
+        if let Stage::Delayed { until } = &mut self.state.stage {
+            *until = self.now;
+        }
+        for slot in &mut self.state.slots {
+            if let Phase::Waiting { reason, until, .. } = &mut slot.phase
+                && reason != "CrashLoopBackOff"
+                && until.is_some()
+            {
+                *until = Some(self.now);
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// An end that is about to be covered by something newer stays as `lastState`.
+    pub(super) fn keep_last(&mut self) {
+        if let Phase::Ended(ended) = &self.phase {
+            self.last = Some(ended.clone());
+        }
+    }
+
+    pub(super) fn is_initial(&self) -> bool {
+        self.role == Role::Init
+    }
+}
+
+/// Milliseconds as Go writes a duration: `340ms`, `1.2s`, `1m2.5s`.
+fn milliseconds_words(milliseconds: u64) -> String {
+    if milliseconds < 1000 {
+        return format!("{milliseconds}ms");
+    }
+    let minutes = milliseconds / 60_000;
+    let fraction = format!("{:03}", milliseconds % 1000);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    let seconds = format!("{}{dot}{fraction}s", milliseconds / 1000 % 60);
+    if minutes > 0 { format!("{minutes}m{seconds}") } else { seconds }
+}

@@ -1,0 +1,256 @@
+//! What a pod needs of the rest of the node, as traits: the binary joins them to the other parts.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::resources::{Limits, QosClass};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A failure of another part, in words for a pod's status and Events.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PortError {
+    pub message: String,
+}
+
+impl PortError {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+pub type PortResult<T> = Result<T, PortError>;
+
+/// Everything a worker reaches the node by.
+#[derive(Clone)]
+pub struct Ports {
+    pub runtime: Arc<dyn Runtime>,
+    pub images: Arc<dyn Images>,
+    pub network: Arc<dyn Network>,
+    pub volumes: Arc<dyn Volumes>,
+    pub objects: Arc<dyn Objects>,
+    pub reporter: Arc<dyn Reporter>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A pod's sandbox as asked of the runtime.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxSpec {
+    pub uid: String,
+    pub namespace: String,
+    pub name: String,
+    pub hostname: String,
+    pub host_network: bool,
+    pub host_pid: bool,
+    pub host_ipc: bool,
+    pub share_process_namespace: bool,
+    pub sysctls: BTreeMap<String, String>,
+    pub qos: QosClass,
+    pub limits: Limits,
+    pub log_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    #[default]
+    Private,
+    HostToContainer,
+    Bidirectional,
+}
+
+/// A path of the host inside a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mount {
+    pub host_path: PathBuf,
+    pub container_path: PathBuf,
+    pub read_only: bool,
+    pub propagation: Propagation,
+}
+
+/// A container as asked of the runtime, its root already mounted.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerSpec {
+    pub id: String,
+    pub name: String,
+    pub attempt: u32,
+    pub rootfs: PathBuf,
+    pub args: Vec<String>,
+    pub env: Vec<String>,
+    pub cwd: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub additional_gids: Vec<u32>,
+    pub mounts: Vec<Mount>,
+    pub privileged: bool,
+    pub capabilities_add: Vec<String>,
+    pub capabilities_drop: Vec<String>,
+    pub read_only_rootfs: bool,
+    pub no_new_privileges: bool,
+    pub seccomp_unconfined: bool,
+    pub unmasked_proc: bool,
+    pub tty: bool,
+    pub stdin: bool,
+    pub limits: Limits,
+    pub oom_score_adj: i32,
+    pub log_path: PathBuf,
+    pub termination_message_path: String,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit status, or 128 + the signal.
+    pub code: i32,
+    pub signal: Option<i32>,
+    pub oom_killed: bool,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Timestamp,
+    /// What was written to the termination message file.
+    pub message: String,
+    /// Nobody saw the end.
+    pub lost: bool,
+}
+
+/// What the runtime knows of a container after a restart of the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub id: String,
+    pub name: String,
+    pub attempt: u32,
+    pub state: FoundState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundState {
+    /// Made, never started.
+    Idle,
+    Running {
+        since: Timestamp,
+    },
+    Exited(Exit),
+}
+
+/// Which step of a container's start failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartError {
+    /// Before the container existed.
+    Create(String),
+    /// Its command could not be run.
+    Start(String),
+}
+
+pub trait Runtime: Send + Sync {
+    /// Gives the network namespace; `None` with the host's network.
+    fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>>;
+    fn create_container(&self, uid: &str, spec: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>>;
+    fn start_container(&self, uid: &str, id: &str) -> BoxFuture<'_, Result<(), StartError>>;
+    fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>>;
+    /// Kills what is left and forgets the container; fine when it is gone already.
+    fn remove_container(&self, uid: &str, id: &str) -> BoxFuture<'_, PortResult<()>>;
+    fn remove_sandbox(&self, uid: &str) -> BoxFuture<'_, PortResult<()>>;
+}
+
+/// The part of an image that a container starts from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// For `imageID`: `name@digest`, else the id.
+    pub id: String,
+    /// The full name the short form stood for.
+    pub name: String,
+    pub size_bytes: u64,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    pub env: Vec<String>,
+    pub user: String,
+    pub working_dir: String,
+    pub stop_signal: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullFailure {
+    /// `ErrImagePull` or `InvalidImageName`.
+    pub reason: String,
+    pub message: String,
+}
+
+/// Ids of a container's user, looked up in its root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserIds {
+    pub uid: u32,
+    pub gid: u32,
+    pub additional_gids: Vec<u32>,
+    pub home: String,
+}
+
+pub trait Images: Send + Sync {
+    fn get(&self, name: &str) -> PortResult<Option<Image>>;
+    /// `pull_secrets` are contents of dockerconfigjson Secrets.
+    fn pull(&self, name: &str, pull_secrets: Vec<Vec<u8>>) -> BoxFuture<'_, Result<Image, PullFailure>>;
+    /// Mounts a container's root from the image of this name.
+    fn mount(&self, container_id: &str, name: &str) -> BoxFuture<'_, PortResult<PathBuf>>;
+    fn unmount(&self, container_id: &str) -> BoxFuture<'_, PortResult<()>>;
+    /// `user[:group]` to ids by the root's own files.
+    fn resolve_user(&self, rootfs: &std::path::Path, user: &str) -> PortResult<UserIds>;
+}
+
+/// A container's port published on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    pub udp: bool,
+    pub host_ip: Option<std::net::Ipv4Addr>,
+    pub host_port: u16,
+    pub container_port: u16,
+}
+
+pub trait Network: Send + Sync {
+    /// Connects the pod's network namespace; the same uid keeps its address. The first address is `podIP`.
+    fn attach(&self, uid: &str, netns: PathBuf, ports: Vec<HostPort>) -> BoxFuture<'_, PortResult<Vec<String>>>;
+    fn detach(&self, uid: &str) -> BoxFuture<'_, PortResult<()>>;
+}
+
+pub trait Volumes: Send + Sync {
+    /// Makes every volume of the pod ready, or brings its contents up to date; idempotent. Blocking.
+    fn mount(&self, pod: &Pod, facts: &PodFacts) -> PortResult<()>;
+    /// The host's path of a volume, or of `sub_path` in it, for the `index`th mount of a container. Blocking.
+    fn resolve(&self, pod: &Pod, container: &str, index: usize, sub_path: &str) -> PortResult<PathBuf>;
+    /// Unmounts and removes everything `mount` and `resolve` made. Blocking, idempotent.
+    fn unmount(&self, uid: &str) -> PortResult<()>;
+}
+
+/// What is only known on the node: for downwardAPI and `fieldRef`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    pub node_name: String,
+    pub host_ips: Vec<String>,
+    pub pod_ips: Vec<String>,
+    /// Allocatable of the node, for limits that are not set.
+    pub cpu_milli: i64,
+    pub memory_bytes: i64,
+}
+
+/// The node's own copy of what pods refer to.
+pub trait Objects: Send + Sync {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+}
+
+/// Where a pod's news goes; must not block.
+pub trait Reporter: Send + Sync {
+    fn pod_status(&self, namespace: &str, name: &str, uid: &str, status: Bytes);
+    /// Nothing of the pod is left on the node.
+    fn pod_gone(&self, namespace: &str, name: &str, uid: &str);
+    fn event(&self, event: Bytes);
+}
+
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
