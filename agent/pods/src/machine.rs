@@ -218,10 +218,21 @@ pub struct Note {
 pub enum Effect {
     Mount,
     CreateSandbox,
-    EnsureImage { slot: usize },
-    Start { slot: usize, attempt: u32 },
-    Signal { container_id: String, slot: usize, signal: Signal },
-    RemoveContainer { container_id: String },
+    EnsureImage {
+        slot: usize,
+    },
+    Start {
+        slot: usize,
+        attempt: u32,
+    },
+    Signal {
+        container_id: String,
+        slot: usize,
+        signal: Signal,
+    },
+    RemoveContainer {
+        container_id: String,
+    },
     TearDown,
     /// Remove what is kept for a finished pod: logs, its folder. Then tell that it is gone.
     Forget,
@@ -248,7 +259,7 @@ impl State {
     pub fn initialized(&self) -> bool {
         self.slots.iter().all(|slot| match slot.role {
             Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-            Role::Sidecar => matches!(slot.phase, Phase::Running { .. }) || slot.made > 0,
+            Role::Sidecar => slot.was_up(),
             Role::Main => true,
         })
     }
@@ -281,6 +292,11 @@ impl Slot {
 
     pub fn alive(&self) -> bool {
         matches!(self.phase, Phase::Running { .. }) || self.busy == Busy::Start
+    }
+
+    /// Whether any attempt has run.
+    pub fn was_up(&self) -> bool {
+        !matches!(self.phase, Phase::Waiting { .. }) || self.last.is_some()
     }
 
     pub fn restart_count(&self) -> i32 {

@@ -110,8 +110,7 @@ pub fn qos(pod: &Pod) -> QosClass {
 pub fn pod_limits(pod: &Pod) -> Limits {
     let Some(spec) = &pod.spec else { return Limits::default() };
     let asks: Vec<Asks> = spec.containers.iter().map(|c| Asks::of(c.resources.as_ref())).collect();
-    let init: Vec<Asks> =
-        spec.init_containers.iter().flatten().map(|c| Asks::of(c.resources.as_ref())).collect();
+    let init: Vec<Asks> = spec.init_containers.iter().flatten().map(|c| Asks::of(c.resources.as_ref())).collect();
     let most = |field: fn(&Asks) -> Option<i64>| -> Option<i64> {
         let sum = asks.iter().map(field).sum::<Option<i64>>()?;
         init.iter().map(field).try_fold(sum, |most, one| Some(most.max(one?)))

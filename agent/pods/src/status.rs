@@ -191,7 +191,9 @@ fn gates(pod: &Pod, given: &[PodCondition]) -> Option<Verdict> {
     let missing: Vec<String> = gates
         .iter()
         .filter(|gate| unmet(&gate.condition_type))
-        .map(|gate| format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type))
+        .map(|gate| {
+            format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)
+        })
         .collect();
     (!missing.is_empty()).then(|| (false, "ReadinessGatesNotReady", missing.join(", ")))
 }
@@ -199,7 +201,7 @@ fn gates(pod: &Pod, given: &[PodCondition]) -> Option<Verdict> {
 fn initialized(state: &State, phase: &str) -> Verdict {
     let done = |slot: &Slot| match slot.role {
         Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-        _ => slot.made > 0,
+        _ => slot.was_up(),
     };
     let unfinished = state.slots.iter().filter(|slot| slot.role != Role::Main && !done(slot));
     let names: Vec<&str> = unfinished.map(|slot| slot.name.as_str()).collect();
@@ -219,9 +221,8 @@ fn containers_ready(state: &State, phase: &str) -> Verdict {
         "Failed" => return (false, "PodFailed", String::new()),
         _ => {}
     }
-    let unready = state.slots.iter().filter(|slot| {
-        slot.role != Role::Init && !matches!(slot.phase, Phase::Running { .. })
-    });
+    let unready =
+        state.slots.iter().filter(|slot| slot.role != Role::Init && !matches!(slot.phase, Phase::Running { .. }));
     let names: Vec<&str> = unready.map(|slot| slot.name.as_str()).collect();
     if names.is_empty() {
         return (true, "", String::new());

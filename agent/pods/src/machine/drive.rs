@@ -44,7 +44,7 @@ impl Step<'_> {
             let slot = &self.state.slots[index];
             let done = match role {
                 Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-                Role::Sidecar => matches!(slot.phase, Phase::Running { .. }) || slot.made > 0,
+                Role::Sidecar => slot.was_up(),
                 Role::Main => true,
             };
             if !done {
@@ -84,11 +84,12 @@ impl Step<'_> {
     fn wait(&mut self, index: usize, until: jiff::Timestamp) {
         self.wake_at(until);
         let image = self.spec_image(index);
-        let Phase::Waiting { reason, message, .. } = &mut self.state.slots[index].phase else { return };
+        let slot = &self.state.slots[index];
+        let Phase::Waiting { reason, message, .. } = &slot.phase else { return };
         if reason != "ErrImagePull" {
             return;
         }
-        let counted = self.state.slots[index].pull.counted_at.unwrap_or(self.now);
+        let counted = slot.pull.counted_at.unwrap_or(self.now);
         let turn = after(counted, PULL_ERROR_SHOWN_SECONDS);
         if self.now < turn {
             return self.wake_at(turn);
@@ -168,7 +169,10 @@ impl Step<'_> {
     /// Nothing of the pod will run again by itself.
     pub(super) fn finished(&self) -> bool {
         let over = |index: usize| match &self.state.slots[index].phase {
-            Phase::Ended(ended) => self.state.slots[index].busy == Busy::No && !self.restarts(index, ended),
+            Phase::Ended(ended) => {
+                let slot = &self.state.slots[index];
+                slot.busy == Busy::No && slot.image == self.spec_image(index) && !self.restarts(index, ended)
+            }
             _ => false,
         };
         let slots = &self.state.slots;

@@ -108,7 +108,8 @@ impl Step<'_> {
                 _ => {}
             }
         }
-        let known = |id: &String| self.state.slots.iter().any(|slot| slot.alive() && slot.container_id.as_ref() == Some(id));
+        let known =
+            |id: &String| self.state.slots.iter().any(|slot| slot.alive() && slot.container_id.as_ref() == Some(id));
         let strangers: Vec<String> = found.into_iter().map(|one| one.id).filter(|id| !known(id)).collect();
         for container_id in strangers {
             self.ask(Effect::RemoveContainer { container_id });

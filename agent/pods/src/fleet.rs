@@ -1,0 +1,174 @@
+//! All pods of the node: one worker each, and the messages that reach them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::machine::{Event, State};
+use crate::ports::{Exit, Found, Ports};
+use crate::worker::{Message, Settings, Worker};
+
+/// Pods that a node takes; the scheduler keeps to the 110 that the Node tells.
+const PODS_MAX: usize = 500;
+
+struct Entry {
+    pod: Arc<Pod>,
+    sender: mpsc::Sender<Message>,
+    task: JoinHandle<()>,
+}
+
+/// Cheap to clone; all clones are the same fleet.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ports: Ports,
+    settings: Arc<Settings>,
+    /// By uid.
+    pods: Mutex<HashMap<String, Entry>>,
+    /// Sandboxes of an earlier run that no pod has claimed yet, by uid.
+    found: Mutex<HashMap<String, Vec<Found>>>,
+}
+
+fn text(field: &Option<String>) -> &str {
+    field.as_deref().unwrap_or_default()
+}
+
+impl Fleet {
+    /// `found`: live sandboxes of an earlier run, with their containers.
+    pub fn new(ports: Ports, settings: Settings, found: HashMap<String, Vec<Found>>) -> Self {
+        let shared =
+            Shared { ports, settings: Arc::new(settings), pods: Mutex::new(HashMap::new()), found: Mutex::new(found) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.shared.pods.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A new pod, or a newer object of a known one.
+    pub async fn put(&self, pod: Pod) {
+        let pod = Arc::new(pod);
+        let uid = text(&pod.metadata.uid).to_owned();
+        let known = {
+            let mut pods = self.pods();
+            pods.retain(|_, entry| !entry.task.is_finished());
+            pods.get_mut(&uid).map(|entry| {
+                entry.pod = pod.clone();
+                entry.sender.clone()
+            })
+        };
+        match known {
+            Some(sender) => drop(sender.send(Message::Pod(pod)).await),
+            None => {
+                // The same name with another uid: the old pod is gone from the API.
+                self.remove_others(&pod, &uid).await;
+                self.begin(pod, uid);
+            }
+        }
+    }
+
+    fn begin(&self, pod: Arc<Pod>, uid: String) {
+        let Shared { ports, settings, .. } = &*self.shared;
+        let found = self.shared.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&uid);
+        let record = settings.records.load(&uid);
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if record.is_none() && matches!(phase, Some("Succeeded" | "Failed")) {
+            // It ran to its end in an earlier life of this node; all that is left is to let it go.
+            if pod.metadata.deletion_timestamp.is_some() {
+                ports.reporter.pod_gone(text(&pod.metadata.namespace), text(&pod.metadata.name), &uid);
+            }
+            return;
+        }
+        let mut pods = self.pods();
+        if pods.len() >= PODS_MAX {
+            tracing::error!(uid, "a pod is not taken: the node has {PODS_MAX} already");
+            return;
+        }
+        let state = record.unwrap_or_else(|| State::new(&pod, ports.clock.now()));
+        let (worker, sender) = Worker::new(pod.clone(), state, ports.clone(), settings.clone());
+        let task = tokio::spawn(worker.run(Event::Begin { found }));
+        pods.insert(uid, Entry { pod, sender, task });
+    }
+
+    async fn remove_others(&self, pod: &Pod, uid: &str) {
+        let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
+        self.send_where(
+            |entry| entry.is(namespace, name) && text(&entry.pod.metadata.uid) != uid,
+            || Message::Event(Event::Removed),
+        )
+        .await;
+    }
+
+    /// The object is gone from the API.
+    pub async fn remove(&self, namespace: &str, name: &str) {
+        self.send_where(|entry| entry.is(namespace, name), || Message::Event(Event::Removed)).await;
+    }
+
+    async fn send_where(&self, matches: impl Fn(&Entry) -> bool, message: impl Fn() -> Message) {
+        let senders: Vec<_> = self.pods().values().filter(|e| matches(e)).map(|e| e.sender.clone()).collect();
+        for sender in senders {
+            // A worker that has ended needs no message.
+            let _ = sender.send(message()).await;
+        }
+    }
+
+    /// A container has ended.
+    pub async fn exited(&self, uid: &str, container_id: String, exit: Exit) {
+        let sender = self.pods().get(uid).map(|entry| entry.sender.clone());
+        if let Some(sender) = sender {
+            let _ = sender.send(Message::Event(Event::Exited { container_id, exit })).await;
+        }
+    }
+
+    /// A ConfigMap or Secret of this namespace has changed: volumes follow, and what waited for it goes on.
+    pub async fn refresh(&self, namespace: &str) {
+        self.send_where(|entry| text(&entry.pod.metadata.namespace) == namespace, || Message::Refresh).await;
+    }
+
+    /// Images have come: pods that wait for one try at once.
+    pub async fn retry(&self) {
+        self.send_where(|_| true, || Message::Event(Event::Retry)).await;
+    }
+
+    /// Tells every status again, after a reconnect.
+    pub async fn report(&self) {
+        self.send_where(|_| true, || Message::Report).await;
+    }
+
+    /// Everything that was found and is no longer wanted, once the desired state is whole.
+    pub fn take_orphans(&self) -> Vec<String> {
+        let mut found = self.shared.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        found.drain().map(|(uid, _)| uid).collect()
+    }
+
+    /// The pods that have a worker.
+    pub fn list(&self) -> Vec<Arc<Pod>> {
+        self.pods().values().filter(|entry| !entry.task.is_finished()).map(|entry| entry.pod.clone()).collect()
+    }
+
+    /// What the machine of a pod has recorded last.
+    pub fn state(&self, uid: &str) -> Option<State> {
+        self.shared.settings.records.load(uid)
+    }
+
+    /// Ends all pods with their grace; returns when nothing of them is left.
+    pub async fn halt(&self) {
+        self.send_where(|_| true, || Message::Event(Event::Halt)).await;
+        let entries: Vec<Entry> = self.pods().drain().map(|(_, entry)| entry).collect();
+        for entry in entries {
+            let _ = entry.task.await;
+        }
+    }
+}
+
+impl Entry {
+    fn is(&self, namespace: &str, name: &str) -> bool {
+        text(&self.pod.metadata.namespace) == namespace && text(&self.pod.metadata.name) == name
+    }
+}
