@@ -132,10 +132,11 @@ impl Worker {
         let (state, effects) = step(&self.context.pod, state, event, now);
         self.context.facts.pod_ips.clone_from(&state.pod_ips);
         // On disk before anything is done about it, so that a restart never does it twice.
-        if state != before && state.stage != Stage::Gone {
-            if let Err(error) = self.context.settings.records.save(&self.context.uid, &state) {
-                tracing::warn!(uid = self.context.uid, error = %error, "state of a pod is not recorded");
-            }
+        if state != before
+            && state.stage != Stage::Gone
+            && let Err(error) = self.context.settings.records.save(&self.context.uid, &state)
+        {
+            tracing::warn!(uid = self.context.uid, error = %error, "state of a pod is not recorded");
         }
         self.state = Some(state);
         self.wake = None;
