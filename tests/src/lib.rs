@@ -1,1 +1,11 @@
-//! Bramble's cluster tests and their harness.
+//! Whole clusters on one machine, for tests: real programs, real kubectl, real containers.
+//!
+//! [`cluster::Cluster`] runs `bramble up` in a network namespace and a data folder of its own and takes everything
+//! away when it is dropped; [`registry::Registry`] is a real registry in the same namespace.
+//! A test is a sequence of kubectl commands and what they must show.
+
+pub mod cluster;
+pub mod namespace;
+pub mod process;
+pub mod program;
+pub mod registry;

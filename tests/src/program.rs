@@ -1,0 +1,83 @@
+//! Running a program and judging what it printed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// Where the workspace's programs were built: beside this test's own executable.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has an executable");
+    let folder = test.ancestors().nth(2).expect("tests run out of target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built: run scripts/test, which builds it", path.display());
+    path
+}
+
+/// A kubectl: `KUBECTL`, else the one on PATH.
+pub fn kubectl() -> PathBuf {
+    std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from)
+}
+
+/// Every kubectl of 1.30 to 1.33 on this machine, or the one there is.
+pub fn kubectls() -> Vec<PathBuf> {
+    let folder = Path::new("/usr/lib/google-cloud-sdk/bin");
+    let found: Vec<PathBuf> =
+        (30..=33).map(|minor| folder.join(format!("kubectl.1.{minor}"))).filter(|path| path.exists()).collect();
+    if found.is_empty() { vec![kubectl()] } else { found }
+}
+
+/// What a program left behind.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+    what: String,
+}
+
+impl Said {
+    /// Runs a program to its end.
+    pub fn by(command: &mut Command) -> Self {
+        let what = format!("{command:?}");
+        let output: Output = command.output().unwrap_or_else(|error| panic!("{what}: {error}"));
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            what,
+        }
+    }
+
+    /// It ended with 0; what it printed.
+    #[track_caller]
+    pub fn ok(&self) -> &str {
+        assert_eq!(self.code, 0, "{}\nstdout: {}\nstderr: {}", self.what, self.out, self.err);
+        &self.out
+    }
+
+    /// It failed and its error holds `words`.
+    #[track_caller]
+    pub fn fails(&self, words: &str) -> &str {
+        assert_ne!(self.code, 0, "{} did not fail\nstdout: {}", self.what, self.out);
+        assert!(self.err.contains(words), "{}\nwanted: {words}\nstderr: {}\nstdout: {}", self.what, self.err, self.out);
+        &self.err
+    }
+
+    /// It ended with 0 and printed `words`.
+    #[track_caller]
+    pub fn shows(&self, words: &str) -> &str {
+        let out = self.ok();
+        assert!(out.contains(words), "{}\nwanted: {words}\nstdout: {out}", self.what);
+        out
+    }
+}
+
+/// Asks again until the answer is yes; panics with `what` after `seconds`.
+#[track_caller]
+pub fn eventually(what: &str, seconds: u64, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !check() {
+        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
