@@ -12,7 +12,7 @@ const SCRIPT_LINES_MAX: usize = 60;
 const DIRECTION: &[(&str, &[&str])] = &[
     ("control-api", &[]),
     ("control-wire", &["control-api"]),
-    ("control-pki", &["control-api"]),
+    ("control-pki", &["control-api", "control-wire"]),
     ("control-store", &["control-api"]),
     ("control-apiserver", &["control-api", "control-store", "control-pki"]),
     ("control-client", &["control-api", "control-store", "control-apiserver"]),

@@ -34,6 +34,11 @@ impl DataDir {
         self.0.join("pki")
     }
 
+    /// The agent's key, identity and cache.
+    pub fn agent(&self) -> PathBuf {
+        self.0.join("agent")
+    }
+
     /// The store's own folder.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")

@@ -3,6 +3,7 @@
 //! [`up`] supervises a whole one-machine cluster, [`token`] lets nodes in, [`kubeconfig`] hands out access.
 //! [`data_dir`] says where all of them look, [`notify`] how a program tells its supervisor that it is ready.
 
+pub mod addresses;
 pub mod arguments;
 pub mod data_dir;
 pub mod kubeconfig;
