@@ -1,1 +1,15 @@
-//! Logs and exec streams of Bramble's node agent.
+//! Containers' logs as the API serves them.
+//!
+//! Called by the agent's binary for each log stream that the server opens and for `bramble-agent logs`. In reading
+//! order: [`line`] one line of a CRI log, [`files`] the files of one container, newest last, [`reader`] a request
+//! answered from them, [`follow`] waiting for more without asking again and again.
+//!
+//! Absent on purpose: exec, whose bytes go between the wire and the shim without a stop here.
+
+pub mod files;
+pub mod follow;
+pub mod line;
+pub mod reader;
+
+pub use follow::Alive;
+pub use reader::{LogError, LogReader};

@@ -1,0 +1,162 @@
+//! The files of a configMap, secret, downwardAPI or projected volume.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, Pod, ProjectedVolumeSource, Secret, Volume, VolumeProjection};
+
+use crate::downward::{self, Facts};
+
+/// Where objects come from: the node's own copies.
+pub trait Source {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub content: Vec<u8>,
+    pub mode: u32,
+}
+
+/// Files by their path inside the volume.
+pub type Payload = BTreeMap<String, File>;
+
+/// The mode of files that ask for none.
+const MODE: i32 = 0o644;
+
+/// What files are made from.
+pub struct Makings<'a> {
+    pub pod: &'a Pod,
+    pub facts: &'a Facts,
+    pub source: &'a dyn Source,
+}
+
+/// The files of a volume; `None` for kinds of volume that hold none of their own.
+pub fn of(volume: &Volume, makings: &Makings<'_>) -> Result<Option<Payload>, String> {
+    let mut payload = Payload::new();
+    if let Some(wanted) = &volume.config_map {
+        let data = config_map(makings, &wanted.name, wanted.optional)?;
+        let what = format!("configmap \"{}\"", wanted.name);
+        pick(&mut payload, data, wanted.items.as_deref(), wanted.default_mode, wanted.optional, &what)?;
+    } else if let Some(wanted) = &volume.secret {
+        let name = wanted.secret_name.clone().unwrap_or_default();
+        let data = secret(makings, &name, wanted.optional)?;
+        let what = format!("secret \"{name}\"");
+        pick(&mut payload, data, wanted.items.as_deref(), wanted.default_mode, wanted.optional, &what)?;
+    } else if let Some(wanted) = &volume.downward_api {
+        let items = wanted.items.as_deref().unwrap_or_default();
+        downward_files(&mut payload, items, wanted.default_mode, makings)?;
+    } else if let Some(wanted) = &volume.projected {
+        projected(&mut payload, wanted, makings)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(payload))
+}
+
+fn projected(payload: &mut Payload, wanted: &ProjectedVolumeSource, makings: &Makings<'_>) -> Result<(), String> {
+    for source in wanted.sources.as_deref().unwrap_or_default() {
+        projection(payload, source, wanted.default_mode, makings)?;
+    }
+    Ok(())
+}
+
+fn projection(
+    payload: &mut Payload,
+    wanted: &VolumeProjection,
+    mode: Option<i32>,
+    makings: &Makings<'_>,
+) -> Result<(), String> {
+    if let Some(wanted) = &wanted.config_map {
+        let data = config_map(makings, &wanted.name, wanted.optional)?;
+        let what = format!("configmap \"{}\"", wanted.name);
+        pick(payload, data, wanted.items.as_deref(), mode, wanted.optional, &what)?;
+    } else if let Some(wanted) = &wanted.secret {
+        let data = secret(makings, &wanted.name, wanted.optional)?;
+        let what = format!("secret \"{}\"", wanted.name);
+        pick(payload, data, wanted.items.as_deref(), mode, wanted.optional, &what)?;
+    } else if let Some(wanted) = &wanted.downward_api {
+        downward_files(payload, wanted.items.as_deref().unwrap_or_default(), mode, makings)?;
+    } else {
+        return Err("a projected source of this kind is not supported yet".to_owned());
+    }
+    Ok(())
+}
+
+type Data = BTreeMap<String, Vec<u8>>;
+
+fn config_map(makings: &Makings<'_>, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let namespace = makings.pod.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(object) = makings.source.config_map(namespace, name) else {
+        return missing(optional, format!("configmap \"{name}\" not found"));
+    };
+    let text = object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+    let binary = object.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    Ok(text.chain(binary).collect())
+}
+
+fn secret(makings: &Makings<'_>, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let namespace = makings.pod.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(object) = makings.source.secret(namespace, name) else {
+        return missing(optional, format!("secret \"{name}\" not found"));
+    };
+    Ok(object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+}
+
+fn missing(optional: Option<bool>, why: String) -> Result<Data, String> {
+    if optional == Some(true) { Ok(Data::new()) } else { Err(why) }
+}
+
+fn pick(
+    payload: &mut Payload,
+    mut data: Data,
+    items: Option<&[KeyToPath]>,
+    mode: Option<i32>,
+    optional: Option<bool>,
+    what: &str,
+) -> Result<(), String> {
+    let mode = mode.unwrap_or(MODE);
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        for (key, content) in data {
+            insert(payload, &key, content, mode)?;
+        }
+        return Ok(());
+    };
+    for item in items {
+        match data.remove(&item.key) {
+            Some(content) => {
+                insert(payload, &item.path, content.clone(), item.mode.unwrap_or(mode))?;
+                // The same key may be wanted under two names.
+                data.insert(item.key.clone(), content);
+            }
+            None if optional == Some(true) => {}
+            None => return Err(format!("{what} references non-existent config key: {}", item.key)),
+        }
+    }
+    Ok(())
+}
+
+fn downward_files(
+    payload: &mut Payload,
+    items: &[k8s_openapi::api::core::v1::DownwardAPIVolumeFile],
+    mode: Option<i32>,
+    makings: &Makings<'_>,
+) -> Result<(), String> {
+    for item in items {
+        let content = downward::content(makings.pod, makings.facts, item)?;
+        insert(payload, &item.path, content.into_bytes(), item.mode.or(mode).unwrap_or(MODE))?;
+    }
+    Ok(())
+}
+
+/// The API checks paths too; a node believes nobody about what it writes where.
+fn insert(payload: &mut Payload, path: &str, content: Vec<u8>, mode: i32) -> Result<(), String> {
+    let mut parts = path.split('/');
+    if path.is_empty() || parts.any(|part| part.is_empty() || part == "." || part == "..") || path.starts_with("..") {
+        return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
+    }
+    let mode = u32::try_from(mode).map_err(|_| format!("invalid mode {mode} for {path:?}"))? & 0o777;
+    payload.insert(path.to_owned(), File { content, mode });
+    Ok(())
+}
