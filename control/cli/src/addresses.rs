@@ -9,7 +9,9 @@ use nix::net::if_::InterfaceFlags;
 pub fn of_this_machine() -> Result<Vec<String>> {
     let links = nix::ifaddrs::getifaddrs().context("cannot list this machine's addresses")?;
     let mut addresses: Vec<IpAddr> = links
-        .filter(|link| link.flags.contains(InterfaceFlags::IFF_UP) && !link.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+        .filter(|link| {
+            link.flags.contains(InterfaceFlags::IFF_UP) && !link.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+        })
         .filter_map(|link| {
             let address = link.address?;
             let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));

@@ -62,8 +62,9 @@ pub fn has_identity(data: &DataDir) -> bool {
 /// The port of the server of this data folder, tcp and udp, as its kubeconfig names it.
 fn server_port(data: &DataDir) -> AnyResult<u16> {
     let path = data.kubeconfig();
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}: start the server first, with `bramble up` or `bramble server`", path.display()))?;
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!("cannot read {}: start the server first, with `bramble up` or `bramble server`", path.display())
+    })?;
     let config: serde_json::Value = serde_saphyr::from_str(&text).context("not a kubeconfig")?;
     let server = config["clusters"][0]["cluster"]["server"].as_str().context("the kubeconfig names no server")?;
     let port = server.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());

@@ -1,0 +1,128 @@
+//! `bramble server`: the ordered start of the control plane's parts, and their end in reverse.
+//!
+//! ```text
+//! pki -> store -> api -> nodes' listener -> namespaces -> controllers, scheduler -> kubeconfig -> HTTPS -> ready
+//! ```
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use control_apiserver::{Api, User};
+use control_cli::data_dir::DataDir;
+use control_cli::pidfile::Pidfile;
+use control_client::Client;
+use control_nodes::{Nodes, NodesConfig};
+use control_pki::Pki;
+use control_store::DurableStore;
+use control_wire::Listener;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+/// Enough to serve while another request computes; each costs memory.
+const WORKERS: usize = 2;
+/// Threads for what must block; the control plane has little of it.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(data: &DataDir, options: &control_cli::arguments::Server) -> Result<()> {
+    if options.exit_with_parent {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("cannot follow the parent's end")?;
+    }
+    let config = Config::load(options.config.as_deref())?;
+    let _pidfile = Pidfile::hold(&data.pidfile("server"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(serve(data, &config))
+}
+
+async fn serve(data: &DataDir, config: &Config) -> Result<()> {
+    let pki = Arc::new(Pki::open(&data.pki(), &names(config)?).context("cannot prepare the cluster's certificates")?);
+    let store = DurableStore::open(&data.store()).context("cannot open the store")?;
+    let api = Api::new(store.clone());
+    let tcp =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}/tcp", config.listen))?;
+    let agents = Listener::bind(config.listen, pki.quic_config())
+        .with_context(|| format!("cannot listen on {}/udp", config.listen))?;
+    let closer = agents.closer();
+    control_apiserver::bootstrap::bootstrap(&api).await.context("cannot make the first namespaces")?;
+
+    let (stop, stopping) = watch::channel(false);
+    let client = |name: &str| Client::new(api.clone(), User::system(name));
+    let nodes_config = NodesConfig { pod_range: config.pod_range.clone(), ..NodesConfig::default() };
+    let nodes = Nodes::start(client("system:nodes"), pki.clone(), agents, nodes_config);
+    api.connect_nodes(nodes);
+    let controllers = control_controllers::Config { ca_pem: pki.ca_pem() };
+    let mut loops = tokio::task::JoinSet::new();
+    loops.spawn(control_controllers::run(api.clone(), controllers, stopping.clone()));
+    loops.spawn(control_scheduler::run(client("system:kube-scheduler"), stopping.clone()));
+
+    let address = tcp.local_addr().context("cannot tell the API's address")?;
+    write_private(&data.kubeconfig(), &pki.kubeconfig(&local_url(address)))?;
+    let mut stopped = stopping.clone();
+    let shutdown = async move {
+        // An error means that the sender is gone, which is an end too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let serving = tokio::spawn(control_apiserver::serve(api.clone(), pki.https_config(), tcp, shutdown));
+    tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
+    control_cli::notify::ready().context("cannot tell the supervisor that the server is ready")?;
+
+    wait_for_signal().await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    serving.await.context("the API's task failed")?.context("the API ended in an error")?;
+    while loops.join_next().await.is_some() {}
+    closer.close("the server is stopping").await;
+    // The last word is the store's: everything above has stopped writing.
+    tokio::task::spawn_blocking(move || store.close()).await.context("the store did not close")
+}
+
+/// What the API's certificate is good for, beside the names that every cluster's has.
+fn names(config: &Config) -> Result<Vec<String>> {
+    let mut names = control_cli::addresses::of_this_machine()?;
+    let hostname = nix::unistd::gethostname().context("cannot read the hostname")?;
+    names.extend(hostname.into_string().ok().filter(|name| !name.is_empty()));
+    names.extend(config.names.iter().cloned());
+    Ok(names)
+}
+
+/// How programs on this machine reach the API.
+fn local_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        format!("https://127.0.0.1:{}", address.port())
+    } else {
+        format!("https://{address}")
+    }
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let fresh = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
