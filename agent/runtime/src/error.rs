@@ -5,6 +5,9 @@ pub enum RuntimeError {
     /// The worker's own words: the container could not be made or its command not be run.
     #[error("failed to {what} container {container}: {reason}")]
     Container { what: &'static str, container: String, reason: String },
+    /// Refused in so many words rather than run in another way than asked for.
+    #[error("failed to create sandbox {uid}: {what} is not supported yet")]
+    Unsupported { uid: String, what: &'static str },
     #[error("sandbox {uid} not found")]
     NoSandbox { uid: String },
     #[error("container {container} not found")]

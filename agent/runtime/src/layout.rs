@@ -4,7 +4,7 @@
 //! DIR/run/<short>/            one sandbox; <short> is 16 hex digits of the pod's uid, since socket paths end at 108 bytes
 //!     sandbox.json            the spec, written first: what exists can be removed after a crash
 //!     shim.sock  shim.pid
-//!     ns/{net,ipc,uts,pid}    bind-mounted namespaces
+//!     ns/{net,ipc,uts}    bind-mounted namespaces
 //!     shm                     the pod's /dev/shm, a tmpfs
 //!     c/<container>/          the OCI bundle
 //!         spec.json  config.json  state.json  termination

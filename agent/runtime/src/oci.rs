@@ -149,9 +149,7 @@ fn namespaces(place: &Place) -> Value {
         let typ = if kind == "net" { "network" } else { kind };
         namespaces.push(json!({ "type": typ, "path": place.sandbox_dir.namespace(kind) }));
     }
-    if place.sandbox.share_process_namespace {
-        namespaces.push(json!({ "type": "pid", "path": place.sandbox_dir.namespace("pid") }));
-    } else if !place.sandbox.host_pid {
+    if !place.sandbox.host_pid {
         namespaces.push(json!({ "type": "pid" }));
     }
     Value::Array(namespaces)

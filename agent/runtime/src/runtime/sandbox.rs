@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use super::{Inner, Record, Result, io_error, lock, record, shim_client};
 use crate::cgroup;
 use crate::dispatch;
+use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, save};
 use crate::namespaces;
 use crate::protocol::{Request, Response};
@@ -18,6 +19,10 @@ use crate::status::Sandbox;
 
 pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     let uid = spec.uid.clone();
+    if spec.share_process_namespace {
+        // It needs a process that holds the namespace and reaps in it.
+        return Err(RuntimeError::Unsupported { uid, what: "shareProcessNamespace" });
+    }
     let dir = inner.dir(&uid);
     let record = Record { cgroup: cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid), spec };
     let on = |step: &str| io_error(format!("{step} of sandbox {uid}"));
