@@ -1,0 +1,232 @@
+//! A real API server on loopback: TLS, a memory store, a certificate authority of its own, and a node that echoes.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
+use control_api::{Resource, Status, resource};
+use control_apiserver::node::BoxFuture;
+use control_apiserver::{Api, Authenticator, Call, ExecStreams, NodeStreams, Reply, User, Verb, WriteOptions};
+use control_store::MemoryStore;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+pub const TOKEN: &str = "a-token-of-the-test";
+const QUEUE: usize = 16;
+
+pub struct Server {
+    pub api: Arc<Api>,
+    pub port: u16,
+    pub authority: Authority,
+    pub home: TempDir,
+    _stop: oneshot::Sender<()>,
+}
+
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub certificate: CertificateDer<'static>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "test-ca");
+        let certificate = params.self_signed(&key).unwrap();
+        let (pem, der) = (certificate.pem(), certificate.der().clone());
+        Self { issuer: Issuer::new(params, key), certificate: der, pem }
+    }
+
+    /// Certificate and key in PEM and DER.
+    pub fn issue(
+        &self,
+        name: &str,
+        group: &str,
+        addresses: &[&str],
+    ) -> (String, String, CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        (certificate.pem(), key.serialize_pem(), certificate.der().clone(), der)
+    }
+
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        roots
+    }
+}
+
+struct Tokens;
+
+impl Authenticator for Tokens {
+    fn token(&self, token: &str) -> Option<User> {
+        let user = || User {
+            name: "system:serviceaccount:default:app".to_owned(),
+            groups: vec!["system:serviceaccounts".to_owned()],
+        };
+        (token == TOKEN).then(user)
+    }
+}
+
+/// Logs say what was asked; exec echoes stdin, or exits with the code that the command names.
+struct Echo;
+
+impl NodeStreams for Echo {
+    fn logs(&self, node: &str, request: LogRequest) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, Status>> {
+        let node = node.to_owned();
+        Box::pin(async move {
+            let (send, receive) = mpsc::channel(QUEUE);
+            let line = format!("{}/{} on {node}, tail {:?}\n", request.pod, request.container, request.tail_lines);
+            send.send(Bytes::from(line)).await.unwrap();
+            Ok(receive)
+        })
+    }
+
+    fn exec(&self, _node: &str, request: ExecRequest) -> BoxFuture<'_, Result<ExecStreams, Status>> {
+        Box::pin(async move {
+            let (input, mut inputs) = mpsc::channel(QUEUE);
+            let (outputs, output) = mpsc::channel(QUEUE);
+            tokio::spawn(async move {
+                match request.command.as_slice() {
+                    [exit, code] if exit == "exit" => {
+                        outputs.send(ExecOutput::Stderr(b"failing\n".to_vec())).await.unwrap();
+                        outputs.send(ExecOutput::Exited { code: code.parse().unwrap() }).await.unwrap();
+                    }
+                    _ if request.stdin => {
+                        while let Some(ExecInput::Stdin(data)) = inputs.recv().await {
+                            outputs.send(ExecOutput::Stdout(data)).await.unwrap();
+                        }
+                        outputs.send(ExecOutput::Exited { code: 0 }).await.unwrap();
+                    }
+                    command => {
+                        outputs.send(ExecOutput::Stdout(command.join(" ").into_bytes())).await.unwrap();
+                        outputs.send(ExecOutput::Exited { code: 0 }).await.unwrap();
+                    }
+                }
+            });
+            Ok(ExecStreams { input, output })
+        })
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let authority = Authority::new();
+        let (_, _, certificate, key) = authority.issue("server", "servers", &["127.0.0.1", "localhost"]);
+        let verifier =
+            WebPkiClientVerifier::builder(Arc::new(authority.roots())).allow_unauthenticated().build().unwrap();
+        let tls = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let api = Api::new(Arc::new(MemoryStore::default()));
+        api.connect_nodes(Arc::new(Echo));
+        api.accept_tokens(Arc::new(Tokens));
+        control_apiserver::bootstrap::bootstrap(&api).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(control_apiserver::serve(api.clone(), Arc::new(tls), listener, async {
+            let _stopped = stopped.await;
+        }));
+        let server = Self { api, port, authority, home: TempDir::new().unwrap(), _stop: stop };
+        server.create(&resource::SERVICE_ACCOUNTS, "default", json!({"metadata": {"name": "default"}})).await;
+        server.write_kubeconfig();
+        server
+    }
+
+    fn write_kubeconfig(&self) {
+        let (certificate, key, _, _) = self.authority.issue("admin", "system:masters", &[]);
+        for (name, text) in [("ca.pem", &self.authority.pem), ("admin.pem", &certificate), ("admin.key", &key)] {
+            std::fs::write(self.home.path().join(name), text).unwrap();
+        }
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{}", self.port), "certificate-authority": "ca.pem"}}],
+            "users": [{"name": "admin", "user": {"client-certificate": "admin.pem", "client-key": "admin.key"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin", "namespace": "default"}}],
+        });
+        std::fs::write(self.home.path().join("config"), config.to_string()).unwrap();
+    }
+
+    pub async fn call(
+        &self,
+        verb: Verb,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        subresource: Option<&str>,
+    ) -> Result<Reply, Status> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let subresource = subresource.map(str::to_owned);
+        let (user, options) = (User::system("test"), WriteOptions::default());
+        self.api.call(Call { user, verb, resource, subresource, namespace, name, options }).await
+    }
+
+    pub async fn create(&self, resource: &'static Resource, namespace: &str, object: Value) {
+        self.call(Verb::Create(object), resource, namespace, "", None).await.unwrap();
+    }
+
+    /// A kubectl command with this server's configuration.
+    pub fn kubectl(&self, version: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(kubectl_path(version));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", self.home.path().join("config"))
+            .current_dir(self.home.path())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs kubectl; its standard output, or a panic with everything it said.
+    pub async fn run(&self, version: &str, line: &str) -> String {
+        let output = self.output(version, line).await;
+        assert!(output.status.success(), "kubectl {line}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs kubectl, which must fail; its standard error.
+    pub async fn fails(&self, version: &str, line: &str) -> String {
+        let output = self.output(version, line).await;
+        assert!(!output.status.success(), "kubectl {line}: {}", said(&output));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub async fn output(&self, version: &str, line: &str) -> Output {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        self.kubectl(version).args(words).output().await.unwrap()
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The kubectl of one version, or the one on PATH.
+fn kubectl_path(version: &str) -> PathBuf {
+    let path = Path::new("/usr/lib/google-cloud-sdk/bin").join(format!("kubectl.{version}"));
+    if path.exists() { path } else { PathBuf::from("kubectl") }
+}
