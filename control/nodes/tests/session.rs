@@ -1,5 +1,7 @@
 //! A node's life over real QUIC on loopback: join, greeting, desired state, reports, logs, exec.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What a server's start leaves in its pki folder.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
