@@ -45,7 +45,10 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let slot = tokio::select! {
+            () = &mut shutdown => break,
+            slot = slots.clone().acquire_owned() => slot.map_err(io::Error::other)?,
+        };
         let stream = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {

@@ -6,8 +6,8 @@
 #[allow(dead_code)]
 mod server;
 
-use control_api::resource::PODS;
-use control_apiserver::Verb;
+use control_api::resource::{NODES, PODS};
+use control_apiserver::{DeleteOptions, Verb};
 use serde_json::{Value, json};
 use server::Server;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -197,6 +197,40 @@ async fn pods_go_with_grace_and_drain_evicts() {
     let waiting = server.kubectl("1.33").args(["wait", "--for=delete", "pod/one", "--timeout=20s"]).spawn().unwrap();
     server.run("1.33", "delete pod one --grace-period=0 --force").await;
     assert!(waiting.wait_with_output().await.unwrap().status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_cordoned_tainted_and_drained() {
+    let server = Server::start().await;
+    let node = json!({"metadata": {"name": "node"}, "spec": {"podCIDR": "10.42.0.0/24"}});
+    server.create(&NODES, "", node).await;
+    running_pod(&server).await;
+    assert!(server.run("1.33", "cordon node").await.contains("node/node cordoned"));
+    assert!(server.run("1.33", "get nodes").await.contains("SchedulingDisabled"));
+    assert!(server.run("1.33", "taint node node a=b:NoSchedule").await.contains("node/node tainted"));
+    let drain = server.kubectl("1.33").args(["drain", "node", "--force", "--timeout=20s"]).spawn().unwrap();
+    let leaving =
+        server.run("1.33", "wait --for=jsonpath={.metadata.deletionGracePeriodSeconds}=30 pod/one --timeout=20s");
+    assert!(leaving.await.contains("condition met"));
+    let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    server.call(Verb::Delete(now), &PODS, "default", "one", None).await.unwrap();
+    assert!(drain.wait_with_output().await.unwrap().status.success());
+    assert!(server.run("1.33", "uncordon node").await.contains("node/node uncordoned"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_goes_when_its_finalizers_do() {
+    let server = Server::start().await;
+    server.run("1.33", "create namespace gone").await;
+    server.run("1.33", "delete namespace gone --wait=false").await;
+    assert!(server.run("1.33", "get namespace gone").await.contains("Terminating"));
+    let refused = server.fails("1.33", "create configmap late -n gone").await;
+    assert!(refused.contains("because it is being terminated"), "{refused}");
+    let mut namespace: Value = serde_json::from_str(&server.run("1.33", "get namespace gone -o json").await).unwrap();
+    namespace["spec"]["finalizers"] = json!([]);
+    server.write("finalize.json", &namespace.to_string());
+    server.run("1.33", "replace --raw /api/v1/namespaces/gone/finalize -f finalize.json").await;
+    assert!(server.fails("1.33", "get namespace gone").await.contains("(NotFound)"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
