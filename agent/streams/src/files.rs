@@ -28,7 +28,8 @@ pub fn attempts(folder: &Path) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|number| number.parse().ok());
+        let number: Option<u32> =
+            name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|number| number.parse().ok());
         found.extend(number);
     }
     found.sort_unstable();
