@@ -1,1 +1,33 @@
-fn main() {}
+//! `bramble-agent`: joins a cluster, keeps its pods running, and joins the agent's parts together.
+
+mod adapters;
+mod admin;
+mod cache;
+mod checks;
+mod cli;
+mod config;
+mod daemon;
+mod exec;
+mod layout;
+mod metrics;
+mod offline;
+mod outbox;
+mod uplink;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Before any thread exists: a shim or worker never gets past this line.
+    agent_runtime::dispatch();
+    let cli = cli::Cli::parse();
+    match verbs::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bramble-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a machine must have, told in plain words before anything is tried.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+pub fn check_machine() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("the agent must run as root: it mounts file systems and makes namespaces");
+    }
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let known = |name: &str| filesystems.split_whitespace().any(|word| word == name);
+    if !known("overlay") && !Path::new("/sys/module/overlay").exists() {
+        tracing::warn!("the kernel does not list overlayfs; it may be a module that loads on first use");
+    }
+    check_memory_cgroup()
+}
+
+/// Pi OS leaves the memory controller off.
+fn check_memory_cgroup() -> Result<()> {
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    let has_memory = match &unified {
+        Ok(controllers) if !controllers.trim().is_empty() => controllers.split_whitespace().any(|one| one == "memory"),
+        _ => Path::new("/sys/fs/cgroup/memory").exists(),
+    };
+    if !has_memory && unified.is_err() && !Path::new("/sys/fs/cgroup").exists() {
+        bail!("/sys/fs/cgroup is not mounted: containers cannot be limited");
+    }
+    if !has_memory {
+        bail!(
+            "the memory cgroup is off: add \"cgroup_enable=memory cgroup_memory=1\" to the kernel's command line \
+             (/boot/firmware/cmdline.txt on Raspberry Pi OS) and restart the machine"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "bramble-agent", version, about = "Bramble's node agent")]
+pub struct Cli {
+    /// Where everything of this node is kept
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub run: Run,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The token that `bramble token create` printed; needed once
+    #[arg(long, value_name = "TOKEN")]
+    pub join: Option<String>,
+    /// The node's name; the machine's host name by default
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// End all pods with their grace, and remove their mounts, links, cgroups and rules
+    Stop,
+    /// Stop, and remove the node's data too
+    Reset,
+    /// The node's images
+    Image {
+        #[command(subcommand)]
+        verb: ImageVerb,
+    },
+    /// List the node's pods
+    Pods,
+    /// Print a container's log
+    Logs {
+        /// POD or NAMESPACE/POD
+        pod: String,
+        #[arg(short, long)]
+        container: Option<String>,
+        #[arg(short, long)]
+        follow: bool,
+        #[arg(short, long)]
+        previous: bool,
+        #[arg(long)]
+        timestamps: bool,
+        #[arg(long)]
+        tail: Option<u64>,
+    },
+    /// Run a command in a container
+    Exec {
+        /// POD or NAMESPACE/POD
+        pod: String,
+        #[arg(short, long)]
+        container: Option<String>,
+        /// Pass stdin to the command
+        #[arg(short = 'i', long)]
+        stdin: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Take in an OCI layout or a `docker save` archive; `-` is stdin
+    Import { archive: PathBuf },
+    List,
+    /// Remove images that no pod uses
+    Prune,
+}

@@ -1,0 +1,39 @@
+//! What lies where below the data folder.
+
+use std::path::{Path, PathBuf};
+
+pub const DATA_DIR: &str = "/var/lib/bramble";
+const LOG_ROOT: &str = "/var/log/pods";
+
+/// One node's data folder.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub root: PathBuf,
+}
+
+impl Layout {
+    pub fn pid_file(&self) -> PathBuf {
+        self.root.join("agent.pid")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("run").join("agent.sock")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    pub fn network(&self) -> PathBuf {
+        self.root.join("network")
+    }
+
+    /// The usual place for the default data folder; agents that share a machine keep their logs apart.
+    pub fn logs(&self) -> PathBuf {
+        if self.root == Path::new(DATA_DIR) { LOG_ROOT.into() } else { self.root.join("logs") }
+    }
+}
