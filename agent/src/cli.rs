@@ -12,6 +12,9 @@ pub struct Cli {
     pub data_dir: Option<PathBuf>,
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    pub log: tracing::level_filters::LevelFilter,
     #[command(flatten)]
     pub run: Run,
     #[command(subcommand)]
@@ -21,11 +24,14 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Run {
     /// The token that `bramble token create` printed; needed once
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", env = "BRAMBLE_JOIN", hide_env_values = true)]
     pub join: Option<String>,
     /// The node's name; the machine's host name by default
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// End with the program that started this one; pods go on
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +79,9 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 pub enum ImageVerb {
     /// Take in an OCI layout or a `docker save` archive; `-` is stdin
-    Import { archive: PathBuf },
+    Import {
+        archive: PathBuf,
+    },
     List,
     /// Remove images that no pod uses
     Prune,

@@ -20,8 +20,13 @@ impl Layout {
         self.root.join("run").join("agent.sock")
     }
 
+    /// The node's key and identity.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("agent")
+    }
+
     pub fn cache(&self) -> PathBuf {
-        self.root.join("cache")
+        self.identity().join("cache")
     }
 
     pub fn pods(&self) -> PathBuf {

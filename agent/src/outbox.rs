@@ -79,8 +79,7 @@ impl agent_pods::ports::Reporter for Outbox {
     }
 
     fn pod_gone(&self, namespace: &str, name: &str, uid: &str) {
-        let report =
-            Report::PodGone { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() };
+        let report = Report::PodGone { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() };
         self.waiting().gone.push(report);
         self.filled.notify_one();
     }

@@ -1,0 +1,149 @@
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use agent_pods::ports::{
+    BoxFuture, ContainerSpec, Exit, Found, FoundState, PortResult, Propagation, SandboxSpec, StartError,
+};
+use agent_pods::resources::{Limits, QosClass};
+use agent_runtime as runtime;
+use agent_runtime::{ContainerState, ContainerStatus, Runtime};
+use jiff::Timestamp;
+
+use super::{chain, told};
+
+pub struct PodRuntime(pub Runtime);
+
+fn time(at: SystemTime) -> Timestamp {
+    Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub fn exit(from: runtime::Exit) -> Exit {
+    Exit {
+        code: from.exit_code,
+        signal: from.signal,
+        oom_killed: from.oom_killed,
+        started_at: from.started_at.map(time),
+        finished_at: time(from.finished_at),
+        message: from.message,
+        lost: from.lost,
+    }
+}
+
+pub fn found(status: ContainerStatus) -> Found {
+    let state = match status.state {
+        ContainerState::Absent | ContainerState::Created { .. } => FoundState::Idle,
+        ContainerState::Running { started_at, .. } => FoundState::Running { since: time(started_at) },
+        ContainerState::Exited(end) => FoundState::Exited(exit(end)),
+    };
+    Found { id: status.spec.id, name: status.spec.name, attempt: status.spec.attempt, state }
+}
+
+fn resources(limits: Limits) -> runtime::Resources {
+    runtime::Resources {
+        cpu_shares: limits.cpu_shares,
+        cpu_quota_us: limits.cpu_quota_us,
+        cpu_period_us: limits.cpu_period_us,
+        memory_limit_bytes: limits.memory_bytes,
+        pids_limit: None,
+    }
+}
+
+fn sandbox(spec: SandboxSpec) -> runtime::SandboxSpec {
+    runtime::SandboxSpec {
+        uid: spec.uid,
+        namespace: spec.namespace,
+        name: spec.name,
+        hostname: spec.hostname,
+        host_network: spec.host_network,
+        host_pid: spec.host_pid,
+        host_ipc: spec.host_ipc,
+        share_process_namespace: spec.share_process_namespace,
+        sysctls: spec.sysctls,
+        qos: match spec.qos {
+            QosClass::Guaranteed => runtime::QosClass::Guaranteed,
+            QosClass::Burstable => runtime::QosClass::Burstable,
+            QosClass::BestEffort => runtime::QosClass::BestEffort,
+        },
+        resources: resources(spec.limits),
+        log_dir: spec.log_dir,
+    }
+}
+
+fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
+    let mounts = spec.mounts.into_iter().map(|mount| runtime::Mount {
+        host_path: mount.host_path,
+        container_path: mount.container_path,
+        read_only: mount.read_only,
+        propagation: match mount.propagation {
+            Propagation::Private => runtime::Propagation::Private,
+            Propagation::HostToContainer => runtime::Propagation::HostToContainer,
+            Propagation::Bidirectional => runtime::Propagation::Bidirectional,
+        },
+    });
+    let unmasked = spec.unmasked_proc.then(Vec::new);
+    runtime::ContainerSpec {
+        id: spec.id,
+        name: spec.name,
+        attempt: spec.attempt,
+        rootfs: spec.rootfs,
+        args: spec.args,
+        env: spec.env,
+        cwd: spec.cwd,
+        user: runtime::User { uid: spec.uid, gid: spec.gid, additional_gids: spec.additional_gids },
+        mounts: mounts.collect(),
+        devices: Vec::new(),
+        privileged: spec.privileged,
+        capabilities_add: spec.capabilities_add,
+        capabilities_drop: spec.capabilities_drop,
+        read_only_rootfs: spec.read_only_rootfs,
+        no_new_privileges: spec.no_new_privileges,
+        seccomp: if spec.seccomp_unconfined { runtime::Seccomp::Unconfined } else { runtime::Seccomp::RuntimeDefault },
+        masked_paths: unmasked.clone(),
+        readonly_paths: unmasked,
+        tty: spec.tty,
+        stdin: spec.stdin,
+        resources: resources(spec.limits),
+        oom_score_adj: Some(spec.oom_score_adj),
+        log_path: spec.log_path,
+        termination_message_path: spec.termination_message_path,
+    }
+}
+
+impl agent_pods::ports::Runtime for PodRuntime {
+    fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>> {
+        Box::pin(async move { Ok(self.0.create_sandbox(sandbox(spec)).await.map_err(told)?.netns_path) })
+    }
+
+    fn create_container(&self, uid: &str, spec: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>> {
+        let uid = uid.to_owned();
+        Box::pin(async move {
+            let made = self.0.create_container(&uid, container(spec)).await;
+            made.map(drop).map_err(|error| StartError::Create(chain(&error)))
+        })
+    }
+
+    fn start_container(&self, uid: &str, id: &str) -> BoxFuture<'_, Result<(), StartError>> {
+        let (uid, id) = (uid.to_owned(), id.to_owned());
+        Box::pin(async move { self.0.start(&uid, &id).await.map_err(|error| StartError::Start(chain(&error))) })
+    }
+
+    fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>> {
+        let (uid, id) = (uid.to_owned(), id.to_owned());
+        Box::pin(async move { self.0.signal(&uid, &id, signal).await.map_err(told) })
+    }
+
+    fn remove_container(&self, uid: &str, id: &str) -> BoxFuture<'_, PortResult<()>> {
+        let (uid, id) = (uid.to_owned(), id.to_owned());
+        Box::pin(async move {
+            match self.0.remove_container(&uid, &id).await {
+                Err(runtime::RuntimeError::NoSandbox { .. } | runtime::RuntimeError::NoContainer { .. }) => Ok(()),
+                result => result.map_err(told),
+            }
+        })
+    }
+
+    fn remove_sandbox(&self, uid: &str) -> BoxFuture<'_, PortResult<()>> {
+        let uid = uid.to_owned();
+        Box::pin(async move { self.0.remove_sandbox(&uid).await.map_err(told) })
+    }
+}
