@@ -248,6 +248,7 @@ pub fn node_images(images: &Images) -> Vec<NodeImage> {
 
 fn machine(config: &Config, identity: &Identity) -> Machine {
     let storage = nix::sys::statvfs::statvfs(&config.layout.root);
+    #[allow(clippy::unnecessary_cast, reason = "both are 32 bits wide on armv7")]
     let storage_bytes = storage.map_or(0, |disk| disk.blocks() as u64 * disk.fragment_size() as u64);
     let address = own_address(&identity.addresses).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Machine::read(identity.node_name.clone(), vec![address.to_string()], storage_bytes)
