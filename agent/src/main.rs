@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     // Before any thread exists: a shim or worker never gets past this line.
     agent_runtime::dispatch();
     let cli = cli::Cli::parse();
+    // A supervisor that waits for signals on a descriptor leaves them blocked in its children.
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
     match verbs::run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -28,7 +28,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("cannot follow the parent's end")?;
     }
     let _ = nix::sys::prctl::set_name(c"bramble-agent");
-    tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_max_level(cli.log).with_ansi(terminal).with_writer(std::io::stderr).init();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::load(&cli)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

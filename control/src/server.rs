@@ -19,6 +19,8 @@ use control_nodes::{Nodes, NodesConfig};
 use control_pki::Pki;
 use control_store::DurableStore;
 use control_wire::Listener;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -32,8 +34,10 @@ const BLOCKING_THREADS_MAX: usize = 4;
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(data: &DataDir, options: &control_cli::arguments::Server) -> Result<()> {
+    // A supervisor that waits for signals on a descriptor leaves them blocked in its children.
+    SigSet::all().thread_unblock().context("cannot unblock signals")?;
     if options.exit_with_parent {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("cannot follow the parent's end")?;
+        set_pdeathsig(Signal::SIGTERM).context("cannot follow the parent's end")?;
     }
     let config = Config::load(options.config.as_deref())?;
     let _pidfile = Pidfile::hold(&data.pidfile("server"))?;

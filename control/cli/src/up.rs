@@ -28,8 +28,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(30);
 /// A child that ran this long starts over with the shortest wait.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// What children get to end by themselves.
-const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// What each child gets to end by itself.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// One supervised program.
 struct Part {
@@ -231,8 +231,8 @@ fn asked_to_stop(signals: &SignalFd) -> Result<bool> {
 
 /// Ends both, the agent first, so that its last reports still find a server.
 fn stop(parts: &mut [Part], signals: &SignalFd) {
-    let deadline = Instant::now() + STOP_WITHIN;
     for part in parts.iter_mut().rev() {
+        let deadline = Instant::now() + STOP_WITHIN;
         part.signal(Signal::SIGTERM);
         while part.child.is_some() && Instant::now() < deadline {
             let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
