@@ -7,7 +7,7 @@
 //!     ns/{net,ipc,uts}    bind-mounted namespaces
 //!     shm                     the pod's /dev/shm, a tmpfs
 //!     c/<container>/          the OCI bundle
-//!         spec.json  config.json  state.json  termination
+//!         spec.json  config.json  seccomp.bpf  state.json  termination
 //!         lc/<container>/     libcontainer's own state
 //! ```
 
@@ -63,6 +63,9 @@ impl ContainerDir {
     }
     pub fn config(&self) -> PathBuf {
         self.0.join("config.json")
+    }
+    pub fn seccomp(&self) -> PathBuf {
+        self.0.join("seccomp.bpf")
     }
     pub fn state(&self) -> PathBuf {
         self.0.join("state.json")

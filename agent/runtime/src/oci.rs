@@ -2,14 +2,15 @@
 
 mod capabilities;
 mod devices;
-mod seccomp;
+pub(crate) mod seccomp;
 
+use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use serde_json::{Value, json};
 
 pub(crate) use devices::is_allowed_everything;
 
 use crate::layout::{ContainerDir, SandboxDir};
-use crate::spec::{ContainerSpec, ExecSpec, Mount, Propagation, Resources, SandboxSpec, Seccomp};
+use crate::spec::{ContainerSpec, ExecSpec, Mount, Propagation, Resources, SandboxSpec};
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const MASKED: [&str; 11] = [
@@ -59,28 +60,31 @@ fn process(spec: &ContainerSpec, sandbox: &SandboxSpec) -> Value {
     if spec.tty && !has(&env, "TERM=") {
         env.push("TERM=xterm".into());
     }
-    let capabilities = capabilities::of(spec);
     let mut process = json!({
         "terminal": spec.tty,
         "user": { "uid": spec.user.uid, "gid": spec.user.gid, "additionalGids": spec.user.additional_gids },
         "args": spec.args,
         "env": env,
         "cwd": if spec.cwd.as_os_str().is_empty() { "/".into() } else { spec.cwd.clone() },
-        // Inheritable and ambient are empty on purpose; left out they would get defaults.
-        "capabilities": {
-            "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-            "inheritable": [], "ambient": [],
-        },
     });
     if spec.no_new_privileges {
-        // Never false: only where it is absent is seccomp loaded before the capabilities are dropped.
         process["noNewPrivileges"] = json!(true);
     }
     process
 }
 
-/// The process of an exec: the container's own, changed by what the caller says. Capabilities are left out: the
-/// worker drops them itself, after it has loaded the seccomp filter.
+/// What the worker drops to, after it has loaded the seccomp filter: so they are absent from the process.
+pub(crate) fn capabilities(spec: &ContainerSpec) -> LinuxCapabilities {
+    let held: Capabilities =
+        capabilities::of(spec).iter().filter_map(|name| serde_json::from_value(json!(name)).ok()).collect();
+    let mut all = LinuxCapabilities::default();
+    // Inheritable and ambient are empty on purpose; the library's default is not.
+    all.set_bounding(Some(held.clone())).set_effective(Some(held.clone())).set_permitted(Some(held));
+    all.set_inheritable(Some(Capabilities::new())).set_ambient(Some(Capabilities::new()));
+    all
+}
+
+/// The process of an exec: the container's own, changed by what the caller says.
 pub(crate) fn exec_process(config: &Value, exec: &ExecSpec) -> Value {
     let mut process = config["process"].clone();
     process["args"] = json!(exec.args);
@@ -104,9 +108,6 @@ pub(crate) fn exec_process(config: &Value, exec: &ExecSpec) -> Value {
     if let Some(user) = &exec.user {
         process["user"] = json!({ "uid": user.uid, "gid": user.gid, "additionalGids": user.additional_gids });
     }
-    if let Some(fields) = process.as_object_mut() {
-        fields.remove("capabilities");
-    }
     process
 }
 
@@ -121,9 +122,6 @@ fn linux(spec: &ContainerSpec, place: &Place) -> Value {
         "maskedPaths": if spec.privileged { vec![] } else { masked },
         "readonlyPaths": if spec.privileged { vec![] } else { [read_only, cgroup_mounts(place)].concat() },
     });
-    if spec.seccomp == Seccomp::RuntimeDefault && !spec.privileged {
-        linux["seccomp"] = seccomp::runtime_default(&capabilities::of(spec));
-    }
     if spec.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional) {
         linux["rootfsPropagation"] = json!("shared");
     } else if spec.mounts.iter().any(|mount| mount.propagation == Propagation::HostToContainer) {

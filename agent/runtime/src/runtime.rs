@@ -23,6 +23,7 @@ use crate::cgroup;
 use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, is_valid_id, load, save};
 use crate::oci;
+use crate::oci::seccomp::{self, Program};
 use crate::protocol::{Request, Response};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
 use crate::status::{ContainerState, Exit, Exited, Sandbox, SandboxStatus, Stats};
@@ -31,6 +32,9 @@ type Result<T> = std::result::Result<T, RuntimeError>;
 
 /// Ends that wait for the agent to take them; more of them hold the followers up, and the shims keep them.
 const EVENTS_MAX: usize = 256;
+
+/// Filters kept, of some kilobytes each; a node seldom sees more than three sets of capabilities.
+const FILTERS_MAX: usize = 32;
 
 /// Where the runtime keeps its things.
 #[derive(Clone, Debug)]
@@ -70,6 +74,8 @@ pub(crate) struct Inner {
     /// Shims that this process has spawned.
     shims: Mutex<HashMap<String, Child>>,
     ended: Notify,
+    /// Finished filters by the capabilities that they are for.
+    filters: Mutex<HashMap<Vec<String>, Program>>,
 }
 
 impl Inner {
@@ -98,6 +104,7 @@ impl Runtime {
             removing: Mutex::default(),
             shims: Mutex::default(),
             ended: Notify::new(),
+            filters: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -303,6 +310,24 @@ fn prepare(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<()> {
         cgroup: &format!("{}/{}", record.cgroup, spec.id),
         unified: cgroup::is_unified(),
     };
+    if seccomp::is_filtered(spec) {
+        filter(inner, spec).and_then(|program| program.save(&dir.seccomp())).map_err(io)?;
+    }
     save(&dir.spec(), spec).map_err(io)?;
     save(&dir.config(), &oci::config(spec, &place)).map_err(io)
+}
+
+/// Held while it compiles: of containers that come together, one does it.
+fn filter(inner: &Inner, spec: &ContainerSpec) -> std::io::Result<Program> {
+    let key = seccomp::key(spec);
+    let mut filters = lock(&inner.filters);
+    if let Some(program) = filters.get(&key) {
+        return Ok(program.clone());
+    }
+    let program = Program::runtime_default(&key)?;
+    if filters.len() >= FILTERS_MAX {
+        filters.clear();
+    }
+    filters.insert(key, program.clone());
+    Ok(program)
 }

@@ -83,7 +83,7 @@ fn create_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
     adjust_oom_score(spec.oom_score_adj.unwrap_or(0));
     fs::create_dir_all(dir.library_root())?;
     let container = builder(dir, &spec.id, spec.tty)?
-        .with_executor(Contained::init())
+        .with_executor(Contained::new(dir, &spec)?)
         .as_init(&dir.0)
         .with_systemd(false)
         .with_detach(true)
@@ -103,12 +103,11 @@ fn create_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
 
 fn exec_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
     let spec: ContainerSpec = load(&dir.spec())?;
-    let config = Spec::load(dir.config())?;
     let process_path = dir.0.join(EXEC_PROCESS);
     let process: serde_json::Value = load(&process_path)?;
     adjust_oom_score(spec.oom_score_adj.unwrap_or(0));
     let result = builder(dir, &spec.id, process["terminal"] == true)?
-        .with_executor(Contained::tenant(&config))
+        .with_executor(Contained::new(dir, &spec)?)
         .as_tenant()
         .with_process(Some(&process_path))
         .with_detach(true)

@@ -1,50 +1,52 @@
-//! The last steps before a container's program: signals as programs expect them, and seccomp where it is missing.
+//! The last steps before a container's program: signals as programs expect them, the seccomp filter, capabilities.
+//!
+//! libcontainer would compile the filter anew for each container, and its exec leaves it out.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
+use std::io;
 
 use libcontainer::capabilities::drop_privileges;
-use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
-use libcontainer::seccomp::initialize_seccomp;
+use libcontainer::oci_spec::runtime::{LinuxCapabilities, Spec};
 use libcontainer::syscall::linux::LinuxSyscall;
 use libcontainer::workload::default::DefaultExecutor;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::SigSet;
 
+use crate::layout::ContainerDir;
+use crate::oci;
+use crate::oci::seccomp::{self, Program};
+use crate::spec::ContainerSpec;
+
 #[derive(Clone)]
 pub(super) struct Contained {
     inner: DefaultExecutor,
-    seccomp: Option<LinuxSeccomp>,
-    capabilities: Option<LinuxCapabilities>,
+    seccomp: Option<Program>,
+    capabilities: LinuxCapabilities,
 }
 
 impl Contained {
-    /// libcontainer loads the filter and drops the capabilities itself.
-    pub fn init() -> Self {
-        Self { inner: DefaultExecutor {}, seccomp: None, capabilities: None }
-    }
-
-    /// libcontainer's exec leaves the filter out. Loading one needs CAP_SYS_ADMIN, so that capabilities are kept
-    /// until here, and dropped after the filter, in the order in which the container's first process had it.
-    pub fn tenant(config: &Spec) -> Self {
-        Self {
-            inner: DefaultExecutor {},
-            seccomp: config.linux().as_ref().and_then(|linux| linux.seccomp().clone()),
-            capabilities: config.process().as_ref().and_then(|process| process.capabilities().clone()),
-        }
+    /// For a container's first process and for an exec alike. Loading a filter needs CAP_SYS_ADMIN, so that
+    /// capabilities are kept until here, and dropped after it.
+    pub fn new(dir: &ContainerDir, spec: &ContainerSpec) -> io::Result<Self> {
+        let seccomp = if seccomp::is_filtered(spec) {
+            let load = Program::load(&dir.seccomp());
+            Some(load.map_err(|error| io::Error::new(error.kind(), format!("seccomp program: {error}")))?)
+        } else {
+            None
+        };
+        Ok(Self { inner: DefaultExecutor {}, seccomp, capabilities: oci::capabilities(spec) })
     }
 }
 
 impl Executor for Contained {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let other = |what: &str, error: String| ExecutorError::Other(format!("{what}: {error}"));
-        if let Some(seccomp) = &self.seccomp {
-            initialize_seccomp(seccomp).map_err(|error| other("seccomp", error.to_string()))?;
-        }
-        if let Some(capabilities) = &self.capabilities {
-            drop_privileges(capabilities, &LinuxSyscall).map_err(|error| other("capabilities", error.to_string()))?;
-        }
         reset_signals();
+        if let Some(program) = &self.seccomp {
+            program.enforce().map_err(|error| other("seccomp", error.to_string()))?;
+        }
+        drop_privileges(&self.capabilities, &LinuxSyscall).map_err(|error| other("capabilities", error.to_string()))?;
         SigSet::empty().thread_set_mask().map_err(|error| other("signals", error.to_string()))?;
         self.inner.exec(spec)
     }
