@@ -1,19 +1,28 @@
 //! An object on its way into the store: serialized once, with room for the revision that the store will give it.
 
+use serde::Deserialize;
 use serde_json::Value;
 
-/// Serialized JSON whose `metadata.resourceVersion` is an empty string at `revision_at`.
+use crate::meta::Meta;
+
+/// Serialized JSON whose `metadata.resourceVersion` is an empty string at `revision_at`, and its parsed metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     json: Vec<u8>,
     revision_at: usize,
+    meta: Meta,
 }
+
+/// What stands before the revision.
+const UNVERSIONED: &[u8] = b"\"resourceVersion\":\"";
 
 /// A body that cannot become a [`Draft`].
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     #[error("object has no metadata")]
     NoMetadata,
+    #[error("metadata cannot be read: {0}")]
+    Metadata(serde_json::Error),
     #[error("object cannot be serialized")]
     Serialize(#[source] serde_json::Error),
 }
@@ -22,7 +31,9 @@ impl Draft {
     /// Serializes `object`; a `metadata.resourceVersion` in it is ignored.
     pub fn new(object: &Value) -> Result<Self, DraftError> {
         let fields = object.as_object().ok_or(DraftError::NoMetadata)?;
-        let metadata = fields.get("metadata").and_then(Value::as_object).ok_or(DraftError::NoMetadata)?;
+        let metadata = fields.get("metadata").filter(|metadata| metadata.is_object()).ok_or(DraftError::NoMetadata)?;
+        let meta = Meta::deserialize(metadata).map_err(DraftError::Metadata)?;
+        let metadata = metadata.as_object().ok_or(DraftError::NoMetadata)?;
         let mut json = Vec::with_capacity(512);
         let mut revision_at = 0;
         json.push(b'{');
@@ -36,7 +47,8 @@ impl Draft {
                 serde_json::to_writer(&mut json, value).map_err(DraftError::Serialize)?;
                 continue;
             }
-            json.extend_from_slice(b"{\"resourceVersion\":\"");
+            json.push(b'{');
+            json.extend_from_slice(UNVERSIONED);
             revision_at = json.len();
             json.push(b'"');
             for (name, value) in metadata.iter().filter(|(name, _)| *name != "resourceVersion") {
@@ -48,14 +60,27 @@ impl Draft {
             json.push(b'}');
         }
         json.push(b'}');
-        Ok(Self { json, revision_at })
+        Ok(Self { json, revision_at, meta })
     }
 
-    /// The final bytes, with `revision` as the object's resourceVersion.
-    pub fn finish(mut self, revision: u64) -> Vec<u8> {
+    /// The final bytes, with `revision` as the object's resourceVersion, in a buffer without spare room: objects are
+    /// kept for long.
+    pub fn finish(self, revision: u64) -> (Vec<u8>, Meta) {
         let digits = revision.to_string();
-        self.json.splice(self.revision_at..self.revision_at, digits.bytes());
-        self.json
+        let (head, tail) = self.json.split_at(self.revision_at);
+        let mut json = Vec::with_capacity(self.json.len() + digits.len());
+        json.extend_from_slice(head);
+        json.extend_from_slice(digits.as_bytes());
+        json.extend_from_slice(tail);
+        (json, self.meta)
+    }
+
+    /// The bytes of an object that is nowhere kept, and so has no resourceVersion.
+    pub fn finish_unversioned(self) -> (Vec<u8>, Meta) {
+        let mut json = self.json;
+        let comma = usize::from(json.get(self.revision_at + 1) == Some(&b','));
+        json.drain(self.revision_at - UNVERSIONED.len()..self.revision_at + 1 + comma);
+        (json, self.meta)
     }
 
     /// Bytes before the revision is filled in; for size limits.
@@ -77,9 +102,18 @@ mod tests {
     #[test]
     fn a_draft_carries_the_revision_it_is_finished_with() {
         let object = json!({"kind": "Pod", "metadata": {"name": "a", "resourceVersion": "7"}, "spec": {}});
-        let bytes = Draft::new(&object).expect("drafts").finish(42);
+        let bytes = Draft::new(&object).expect("drafts").finish(42).0;
         let back: Value = serde_json::from_slice(&bytes).expect("parses");
         assert_eq!(back, json!({"kind": "Pod", "metadata": {"resourceVersion": "42", "name": "a"}, "spec": {}}));
+    }
+
+    #[test]
+    fn an_object_that_is_not_kept_has_no_revision() {
+        for metadata in [json!({"name": "a"}), json!({})] {
+            let object = json!({"kind": "Pod", "metadata": metadata});
+            let bytes = Draft::new(&object).expect("drafts").finish_unversioned().0;
+            assert_eq!(serde_json::from_slice::<Value>(&bytes).expect("parses"), object);
+        }
     }
 
     #[test]

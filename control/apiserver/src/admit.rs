@@ -7,8 +7,6 @@ use control_api::{Resource, Status};
 use control_store::{Key, Store};
 use serde_json::Value;
 
-use crate::negotiate::parse;
-
 /// Namespaces that cannot be deleted.
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
@@ -34,8 +32,7 @@ fn namespace_is_open(store: &dyn Store, resource: &Resource, namespace: &str, na
     let Some(found) = store.get(&Key::new(&NAMESPACES, "", namespace)) else {
         return Err(Status::not_found(&NAMESPACES, namespace));
     };
-    let leaving = found.meta.deletion_timestamp.is_some() || parse(&found)?["status"]["phase"] == "Terminating";
-    if leaving {
+    if found.meta.deletion_timestamp.is_some() {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         return Err(Status::forbidden(resource, name, &why));
     }

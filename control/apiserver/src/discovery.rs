@@ -55,7 +55,6 @@ fn served_groups() -> BTreeMap<&'static str, Vec<&'static str>> {
             versions.push(row.version);
         }
     }
-    groups.entry("policy").or_insert_with(|| vec!["v1"]);
     groups
 }
 

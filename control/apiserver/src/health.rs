@@ -7,16 +7,21 @@ use crate::query::Query;
 use crate::respond::{self, Body};
 
 pub fn answer(api: &Api, probe: &str, query: &Query) -> Response<Body> {
-    // A server that shuts down is alive, and no longer ready.
-    let closing = api.is_closing() && probe == "readyz";
-    let checks = [("ping", true), ("store", true), ("shutdown", !closing)];
-    let ok = checks.iter().all(|(_, ok)| *ok);
+    // A server that shuts down is alive, and no longer ready; one whose disk failed still answers reads.
+    let ready = probe == "readyz";
+    let closing = (ready && api.is_closing()).then(|| "shutting down".to_owned());
+    let store = api.store().failure().filter(|_| ready);
+    let checks = [("ping", None), ("store", store), ("shutdown", closing)];
+    let ok = checks.iter().all(|(_, failure)| failure.is_none());
     if ok && !query.flag("verbose") {
         return respond::health(true, "ok".to_owned());
     }
     let mut text = String::new();
-    for (name, ok) in checks {
-        text.push_str(&if ok { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: shutting down\n") });
+    for (name, failure) in checks {
+        text.push_str(&match failure {
+            None => format!("[+]{name} ok\n"),
+            Some(why) => format!("[-]{name} failed: {why}\n"),
+        });
     }
     text.push_str(&format!("{probe} check {}", if ok { "passed\n" } else { "failed\n" }));
     respond::health(ok, text)

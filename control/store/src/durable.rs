@@ -24,7 +24,7 @@ use crate::recovery;
 use crate::store::{BoxFuture, Listing, Page, Store};
 use crate::watch::{Expired, Watch};
 use crate::write::{Write, WriteError};
-use crate::writer::{Limits, Writer};
+use crate::writer::{Failure, Limits, Writer};
 
 /// Writes that may wait at once; more wait for room.
 const PENDING_WRITES_MAX: usize = 4096;
@@ -64,6 +64,7 @@ pub enum OpenError {
 pub struct DurableStore {
     state: Arc<State>,
     queue: Arc<Queue>,
+    failure: Failure,
     room: tokio::sync::Semaphore,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: Option<nix::fcntl::Flock<std::fs::File>>,
@@ -97,6 +98,7 @@ impl DurableStore {
         let state = recovered.state.clone();
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(recovered, queue.clone(), checkpoint, limits);
+        let failure = writer.failure();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .stack_size(256 << 10)
@@ -105,6 +107,7 @@ impl DurableStore {
         Ok(Arc::new(Self {
             state,
             queue,
+            failure,
             room: tokio::sync::Semaphore::new(PENDING_WRITES_MAX),
             writer: Mutex::new(Some(thread)),
             _lock: lock,
@@ -160,6 +163,10 @@ impl Store for DurableStore {
 
     fn revision(&self) -> u64 {
         self.state.revision()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure.get().map(ToString::to_string)
     }
 }
 

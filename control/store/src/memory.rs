@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use control_api::{Meta, Resource};
+use control_api::Resource;
 
 use crate::object::{Key, Object};
 use crate::store::{BoxFuture, Listing, Page, Store};
@@ -88,7 +88,7 @@ impl Shelf {
 /// All shelves, and the newest revision applied.
 #[derive(Debug)]
 pub struct State {
-    shelves: RwLock<HashMap<String, Arc<Shelf>>>,
+    shelves: RwLock<HashMap<&'static Resource, Arc<Shelf>>>,
     /// Watches from before this revision cannot be served: the process did not see it.
     born: u64,
     revision: std::sync::atomic::AtomicU64,
@@ -101,12 +101,11 @@ impl State {
     }
 
     fn shelf(&self, resource: &'static Resource) -> Arc<Shelf> {
-        let name = resource.group_resource();
-        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).get(resource) {
             return shelf.clone();
         }
         let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        shelves.entry(name).or_insert_with(|| Arc::new(Shelf::new(self.born))).clone()
+        shelves.entry(resource).or_insert_with(|| Arc::new(Shelf::new(self.born))).clone()
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
@@ -187,9 +186,8 @@ pub(crate) fn finish(key: Key, change: Change, revision: u64) -> Result<(Arc<Obj
     if draft.len() > OBJECT_BYTES_MAX {
         return Err(WriteError::TooLarge { bytes: draft.len() });
     }
-    let json = bytes::Bytes::from(draft.finish(revision));
-    let meta = Meta::parse(&json).map_err(WriteError::Malformed)?;
-    Ok((Arc::new(Object { key, revision, json, meta }), deleted))
+    let (json, meta) = draft.finish(revision);
+    Ok((Arc::new(Object { key, revision, json: json.into(), meta }), deleted))
 }
 
 /// The in-memory twin: the same behaviour with nothing on disk.

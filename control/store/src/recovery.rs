@@ -42,7 +42,7 @@ pub fn recover(files: [Box<dyn LogFile>; 2], checkpoint: &Checkpoint) -> Result<
         let revision = command.revision;
         match command.op {
             Op::Put { resource, namespace, name, json } => {
-                let version = (revision, bytes::Bytes::from(json));
+                let version = (revision, json);
                 objects.insert((resource.clone(), namespace.clone(), name.clone()), version.clone());
                 changed.insert((resource, namespace, name), Some(version));
             }
@@ -99,6 +99,7 @@ fn load(
     let revision = state.revision();
     let value: Value = serde_json::from_slice(&object.json).map_err(trouble)?;
     let draft = Draft::new(&value).map_err(|error| trouble(serde::de::Error::custom(error)))?;
-    state.load(Arc::new(Object { revision, json: draft.finish(revision).into(), ..object }));
+    let (json, meta) = draft.finish(revision);
+    state.load(Arc::new(Object { revision, json: json.into(), meta, ..object }));
     Ok(())
 }

@@ -44,4 +44,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest revision that a read can see.
     fn revision(&self) -> u64;
+
+    /// Why writes are refused until a restart, where they are.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }

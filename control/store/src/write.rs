@@ -50,9 +50,6 @@ pub enum WriteError {
     /// `Precondition::Revision` did not hold: another version is there, or none.
     #[error("object was changed or deleted")]
     Changed,
-    /// The bytes are not an object with metadata.
-    #[error("object cannot be kept")]
-    Malformed(#[source] serde_json::Error),
     #[error("object of {bytes} bytes is too large to be kept")]
     TooLarge { bytes: usize },
     /// The disk refused; nothing after it is accepted until a restart, since the log may not have a hole.

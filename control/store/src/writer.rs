@@ -1,7 +1,7 @@
 //! The writer thread: the one place where revisions are given out and the log is appended.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::checkpoint::{Checkpoint, RowChange};
@@ -40,12 +40,15 @@ impl Default for Limits {
 
 /// Revisions reserved at a time.
 const RESERVE: u64 = 1 << 20;
+/// What a command usually takes beside its object's bytes.
+const ENVELOPE_BYTES: usize = 128;
 
-/// Group resource, namespace and name.
-type Name = (String, Arc<str>, Arc<str>);
 /// Changes since the last fold, by key: what redb has to be told.
-type Dirty = HashMap<Name, Option<Arc<Object>>>;
+type Dirty = HashMap<Key, Option<Arc<Object>>>;
 type Answer = (tokio::sync::oneshot::Sender<Result<Arc<Object>, WriteError>>, Arc<Object>);
+
+/// Why nothing is accepted any more; set once.
+pub type Failure = Arc<OnceLock<Arc<std::io::Error>>>;
 
 /// A batch on its way: checked and given revisions, not yet logged.
 #[derive(Default)]
@@ -56,7 +59,7 @@ struct Batch {
     logged: Vec<(Arc<Object>, bool)>,
     answers: Vec<Answer>,
     /// What the batch itself left of a key, over what readers see.
-    overlay: HashMap<Name, Option<Arc<Object>>>,
+    overlay: HashMap<Key, Option<Arc<Object>>>,
 }
 
 pub struct Writer {
@@ -71,7 +74,7 @@ pub struct Writer {
     folding: Option<std::thread::JoinHandle<()>>,
     fold_at: Option<Instant>,
     sync_at: Option<Instant>,
-    failed: Option<Arc<std::io::Error>>,
+    failed: Failure,
 }
 
 impl Writer {
@@ -90,8 +93,18 @@ impl Writer {
             folding: None,
             fold_at: None,
             sync_at: None,
-            failed: None,
+            failed: Failure::default(),
         }
+    }
+
+    /// Where a reader sees whether the writer has failed.
+    pub fn failure(&self) -> Failure {
+        self.failed.clone()
+    }
+
+    fn fail(&self, error: Arc<std::io::Error>) {
+        // Later failures follow from the first.
+        let _first = self.failed.set(error);
     }
 
     pub fn run(mut self) {
@@ -119,7 +132,7 @@ impl Writer {
     fn write(&mut self, writes: Vec<Pending>) {
         let mut batch = Batch::default();
         for pending in writes {
-            if let Some(error) = &self.failed {
+            if let Some(error) = self.failed.get() {
                 drop(pending.answer.send(Err(WriteError::Log(error.clone()))));
                 continue;
             }
@@ -132,15 +145,14 @@ impl Writer {
         if let Err(error) = self.log(&batch) {
             let error = Arc::new(error);
             tracing::error!(%error, "the store's log cannot be written: every write is refused until a restart");
-            self.failed = Some(error.clone());
+            self.fail(error.clone());
             for (answer, _) in batch.answers {
                 drop(answer.send(Err(WriteError::Log(error.clone()))));
             }
             return;
         }
         for (object, deleted) in batch.logged {
-            let key = (object.key.resource.group_resource(), object.key.namespace.clone(), object.key.name.clone());
-            self.dirty.insert(key, (!deleted).then_some(object));
+            self.dirty.insert(object.key.clone(), (!deleted).then_some(object));
         }
         for (object, deleted) in batch.visible {
             self.state.apply(object, deleted);
@@ -159,8 +171,7 @@ impl Writer {
         precondition: crate::write::Precondition,
         change: crate::write::Change,
     ) -> Result<Arc<Object>, WriteError> {
-        let name = (key.resource.group_resource(), key.namespace.clone(), key.name.clone());
-        let current = match batch.overlay.get(&name) {
+        let current = match batch.overlay.get(&key) {
             Some(version) => version.clone(),
             None => self.state.get(&key),
         };
@@ -181,7 +192,7 @@ impl Writer {
             batch.logged.push((object.clone(), deleted));
         }
         batch.visible.push((object.clone(), deleted));
-        batch.overlay.insert(name, (!deleted).then(|| object.clone()));
+        batch.overlay.insert(object.key.clone(), (!deleted).then(|| object.clone()));
         Ok(object)
     }
 
@@ -202,7 +213,7 @@ impl Writer {
     }
 
     fn housekeep(&mut self, now: Instant) {
-        if self.failed.is_some() {
+        if self.failed.get().is_some() {
             (self.sync_at, self.fold_at) = (None, None);
             return;
         }
@@ -223,7 +234,7 @@ impl Writer {
         }
         if let Err(error) = result {
             tracing::error!(%error, "the store's log cannot be synced: every write is refused until a restart");
-            self.failed = Some(Arc::new(error));
+            self.fail(Arc::new(error));
         }
     }
 
@@ -256,7 +267,7 @@ impl Writer {
         if well {
             self.log.free_other();
         } else {
-            self.failed = Some(Arc::new(std::io::Error::other("the checkpoint cannot be written")));
+            self.fail(Arc::new(std::io::Error::other("the checkpoint cannot be written")));
         }
     }
 
@@ -271,7 +282,7 @@ impl Writer {
 
     fn close(mut self) {
         self.wait_for_fold();
-        if self.failed.is_some() || self.dirty.is_empty() {
+        if self.failed.get().is_some() || self.dirty.is_empty() {
             drop(self.log.sync());
             return;
         }
@@ -288,10 +299,10 @@ impl Writer {
 fn changes(dirty: Dirty) -> Vec<RowChange> {
     dirty
         .into_iter()
-        .map(|((resource, namespace, name), object)| RowChange {
-            resource,
-            namespace: namespace.as_ref().to_owned(),
-            name: name.as_ref().to_owned(),
+        .map(|(key, object)| RowChange {
+            resource: key.resource.group_resource(),
+            namespace: key.namespace.as_ref().to_owned(),
+            name: key.name.as_ref().to_owned(),
             version: object.map(|object| (object.revision, object.json.clone())),
         })
         .collect()
@@ -304,12 +315,18 @@ fn op(object: &Object, deleted: bool) -> Op {
     if deleted {
         Op::Delete { resource, namespace, name }
     } else {
-        Op::Put { resource, namespace, name, json: object.json.to_vec() }
+        Op::Put { resource, namespace, name, json: object.json.clone() }
     }
 }
 
 fn encode(revision: u64, op: Op) -> Vec<u8> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-    postcard::to_stdvec(&Command { revision, time_ms, op }).expect("a command of owned strings and bytes serializes")
+    let room = ENVELOPE_BYTES
+        + match &op {
+            Op::Put { json, .. } => json.len(),
+            Op::Delete { .. } | Op::Reserve { .. } => 0,
+        };
+    postcard::to_extend(&Command { revision, time_ms, op }, Vec::with_capacity(room))
+        .expect("a command of owned strings and bytes serializes")
 }

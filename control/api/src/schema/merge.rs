@@ -1,6 +1,10 @@
 //! Strategic merge patches: JSON merge patches that know which lists are merged by a key.
 
+mod order;
+
 use serde_json::{Map, Value};
+
+use order::{Order, arrange, identities};
 
 use super::table::{Field, Kind, Shape, TypeRef};
 use crate::Status;
@@ -58,12 +62,10 @@ fn merge_maps(
         Directive::Merge => {}
     }
     retain_keys(&mut original, &mut patch)?;
-    let mut orders = Vec::new();
+    let orders = Order::take_all(&mut patch, &original, ty)?;
     for (name, value) in patch {
         if let Some(list) = name.strip_prefix(DELETE_FROM_LIST) {
             delete_from_list(&mut original, list, &value)?;
-        } else if let Some(list) = name.strip_prefix(ELEMENT_ORDER) {
-            orders.push((list.to_owned(), value));
         } else if value.is_null() {
             original.shift_remove(&name);
         } else {
@@ -73,10 +75,9 @@ fn merge_maps(
             original.insert(name, merged);
         }
     }
-    for (list, order) in orders {
-        let field = ty.and_then(|ty| ty.field(&list));
-        if let Some(Value::Array(items)) = original.get_mut(&list) {
-            reorder(items, &order, field)?;
+    for order in orders {
+        if let Some(Value::Array(items)) = original.get_mut(&order.list) {
+            *items = arrange(std::mem::take(items), &order.wanted, &order.live, order.key);
         }
     }
     Ok(original)
@@ -113,14 +114,15 @@ fn merge_lists(before: Vec<Value>, patch: Vec<Value>, field: Field, depth: usize
     }
 }
 
-/// Scalars are a set: new ones are appended, sorted duplicates never appear.
-fn merge_scalars(mut before: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {
-    for item in patch {
-        if !before.contains(&item) {
-            before.push(item);
+/// Scalars are a set.
+fn merge_scalars(before: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {
+    let mut merged = Vec::with_capacity(before.len() + patch.len());
+    for item in before.iter().chain(&patch) {
+        if !merged.contains(item) {
+            merged.push(item.clone());
         }
     }
-    before
+    arrange(merged, &identities(&patch, None), &identities(&before, None), None)
 }
 
 fn merge_by_key(
@@ -137,12 +139,8 @@ fn merge_by_key(
             return Err(Status::bad_request(format!("an item of a list merged by {key} must be an object")));
         };
         match (directive(&mut item)?, item.get(key)) {
-            (Directive::Replace, _) => {
-                replace = true;
-                if !item.is_empty() {
-                    changes.push((Directive::Merge, item));
-                }
-            }
+            // The item is the directive, and nothing else.
+            (Directive::Replace, _) => replace = true,
             (_, None | Some(Value::Null)) => {
                 let item = Value::Object(item);
                 return Err(Status::bad_request(format!("map: {item} does not contain declared merge key: {key}")));
@@ -153,18 +151,20 @@ fn merge_by_key(
     if replace {
         return Ok(changes.into_iter().map(|(_, item)| Value::Object(without_directives(item))).collect());
     }
-    for (word, item) in changes {
-        let same = |other: &Value| other.get(key) == item.get(key);
-        if word == Directive::Delete {
-            items.retain(|other| !same(other));
-            continue;
-        }
-        match items.iter_mut().find(|other| same(other)) {
+    let is = |word| move |change: &&(Directive, Map<String, Value>)| (change.0 == Directive::Delete) == word;
+    let name = |item: &Map<String, Value>| item.get(key).cloned();
+    for (_, gone) in changes.iter().filter(is(true)) {
+        items.retain(|other| other.get(key).cloned() != name(gone));
+    }
+    let live = identities(&items, Some(key));
+    let wanted: Vec<_> = changes.iter().filter(is(false)).map(|(_, item)| name(item)).collect();
+    for (_, item) in changes.into_iter().filter(|change| is(false)(&change)) {
+        match items.iter_mut().find(|other| other.get(key) == item.get(key)) {
             Some(Value::Object(before)) => *before = merge_maps(std::mem::take(before), item, ty, depth)?,
             _ => items.push(Value::Object(merge_maps(Map::new(), item, ty, depth)?)),
         }
     }
-    Ok(items)
+    Ok(arrange(items, &wanted, &live, Some(key)))
 }
 
 /// `$retainKeys` lists what may stay; it must name every key that the patch sets.
@@ -189,32 +189,6 @@ fn delete_from_list(original: &mut Map<String, Value>, list: &str, gone: &Value)
     if let Some(Value::Array(items)) = original.get_mut(list) {
         items.retain(|item| !gone.contains(item));
     }
-    Ok(())
-}
-
-/// Items named in the order come in that order; each other item stays behind the one that it followed before.
-fn reorder(items: &mut Vec<Value>, order: &Value, field: Option<Field>) -> Result<(), Status> {
-    let Value::Array(order) = order else {
-        return Err(Status::bad_request("$setElementOrder must be a list"));
-    };
-    let key = field.and_then(Field::merge_key);
-    let identity = |item: &Value| key.map_or_else(|| Some(item.clone()), |key| item.get(key).cloned());
-    let places: Vec<Option<Value>> = order.iter().map(identity).collect();
-    let place = |item: &Value| places.iter().position(|other| *other == identity(item));
-    let mut listed: Vec<(usize, Value)> = Vec::new();
-    let mut others: Vec<(usize, Value)> = Vec::new();
-    for (index, item) in std::mem::take(items).into_iter().enumerate() {
-        match place(&item) {
-            Some(place) => listed.push((place, item)),
-            None => others.push((index, item)),
-        }
-    }
-    listed.sort_by_key(|(place, _)| *place);
-    let mut sorted: Vec<Value> = listed.into_iter().map(|(_, item)| item).collect();
-    for (index, item) in others {
-        sorted.insert(index.min(sorted.len()), item);
-    }
-    *items = sorted;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control_api::{Draft, Meta, Reason, Status};
+use control_api::{Draft, Reason, Status};
 use control_store::{Change, Object, Precondition, Write, WriteError};
 use serde_json::Value;
 
@@ -50,22 +50,19 @@ pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>) -> Result<Outcome,
     match api.store().write(Write { key: ask.key(), tier, precondition, change }).await {
         Ok(object) => Ok(Outcome::Done(object)),
         Err(WriteError::Exists | WriteError::Changed) => Ok(Outcome::Lost),
-        Err(WriteError::Malformed(error)) => Err(Status::bad_request(format!("object cannot be kept: {error}"))),
         Err(error @ WriteError::TooLarge { .. }) => Err(Status::new(Reason::RequestEntityTooLarge, error.to_string())),
         Err(error @ WriteError::Log(_)) => Err(Status::internal(error.to_string())),
         Err(error @ WriteError::Closed) => Err(Status::new(Reason::ServiceUnavailable, error.to_string())),
     }
 }
 
-/// A dry run: the object at the revision it has now.
+/// A dry run: the object at the revision it has now; a new one has none.
 fn rehearse(api: &Api, ask: &Ask, draft: Draft, precondition: Precondition) -> Result<Outcome, Status> {
     let key = ask.key();
-    let revision = match (precondition, api.store().get(&key)) {
+    let (revision, (json, meta)) = match (precondition, api.store().get(&key)) {
         (Precondition::Absent, Some(_)) => return Ok(Outcome::Lost),
-        (Precondition::Absent, None) => 0,
-        (Precondition::Revision(revision), _) => revision,
+        (Precondition::Absent, None) => (0, draft.finish_unversioned()),
+        (Precondition::Revision(revision), _) => (revision, draft.finish(revision)),
     };
-    let json = draft.finish(revision);
-    let meta = Meta::parse(&json).map_err(|error| Status::internal(error.to_string()))?;
     Ok(Outcome::Done(Arc::new(Object { key, revision, json: json.into(), meta })))
 }

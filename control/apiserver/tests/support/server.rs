@@ -9,7 +9,7 @@ use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
 use control_api::{Resource, Status, resource};
 use control_apiserver::node::BoxFuture;
 use control_apiserver::{Api, Authenticator, Call, ExecStreams, NodeStreams, Reply, User, Verb, WriteOptions};
-use control_store::MemoryStore;
+use control_store::{MemoryStore, Store};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -27,7 +27,9 @@ pub struct Server {
     pub port: u16,
     pub authority: Authority,
     pub home: TempDir,
-    _stop: oneshot::Sender<()>,
+    /// Ends the server when sent or dropped.
+    pub stop: Option<oneshot::Sender<()>>,
+    pub serving: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
 }
 
 pub struct Authority {
@@ -90,9 +92,13 @@ impl NodeStreams for Echo {
     fn logs(&self, node: &str, request: LogRequest) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, Status>> {
         let node = node.to_owned();
         Box::pin(async move {
+            assert_ne!(request.container, "trap", "this container's log is a trap");
             let (send, receive) = mpsc::channel(QUEUE);
             let line = format!("{}/{} on {node}, tail {:?}\n", request.pod, request.container, request.tail_lines);
             send.send(Bytes::from(line)).await.unwrap();
+            if request.follow {
+                tokio::spawn(async move { send.closed().await });
+            }
             Ok(receive)
         })
     }
@@ -106,6 +112,12 @@ impl NodeStreams for Echo {
                     [exit, code] if exit == "exit" => {
                         outputs.send(ExecOutput::Stderr(b"failing\n".to_vec())).await.unwrap();
                         outputs.send(ExecOutput::Exited { code: code.parse().unwrap() }).await.unwrap();
+                    }
+                    [size] if size == "size" && request.tty => {
+                        while let Some(input) = inputs.recv().await {
+                            let ExecInput::Resize { columns, rows } = input else { continue };
+                            outputs.send(ExecOutput::Stdout(format!("{columns}x{rows}").into())).await.unwrap();
+                        }
                     }
                     _ if request.stdin => {
                         while let Some(ExecInput::Stdin(data)) = inputs.recv().await {
@@ -126,6 +138,10 @@ impl NodeStreams for Echo {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_on(Arc::new(MemoryStore::default())).await
+    }
+
+    pub async fn start_on(store: Arc<dyn Store>) -> Self {
         let authority = Authority::new();
         let (_, _, certificate, key) = authority.issue("server", "servers", &["127.0.0.1", "localhost"]);
         let verifier =
@@ -136,15 +152,16 @@ impl Server {
             .unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let api = Api::new(Arc::new(MemoryStore::default()));
+        let api = Api::new(store);
         api.connect_nodes(Arc::new(Echo));
         api.accept_tokens(Arc::new(Tokens));
         control_apiserver::bootstrap::bootstrap(&api).await.unwrap();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(control_apiserver::serve(api.clone(), Arc::new(tls), listener, async {
+        let serving = tokio::spawn(control_apiserver::serve(api.clone(), Arc::new(tls), listener, async {
             let _stopped = stopped.await;
         }));
-        let server = Self { api, port, authority, home: TempDir::new().unwrap(), _stop: stop };
+        let (home, stop, serving) = (TempDir::new().unwrap(), Some(stop), Some(serving));
+        let server = Self { api, port, authority, home, stop, serving };
         server.create(&resource::SERVICE_ACCOUNTS, "default", json!({"metadata": {"name": "default"}})).await;
         server.write_kubeconfig();
         server

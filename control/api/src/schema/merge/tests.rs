@@ -18,9 +18,26 @@ fn containers_are_merged_by_name_and_tolerations_replaced() {
     let before = json!({"containers": [{"name": "nginx", "image": "nginx"}], "tolerations": [{"key": "a"}]});
     let patch = json!({"containers": [{"name": "redis", "image": "redis"}, {"name": "nginx", "image": "nginx:2"}],
         "tolerations": [{"key": "b"}]});
-    let after = json!({"containers": [{"name": "nginx", "image": "nginx:2"}, {"name": "redis", "image": "redis"}],
+    let after = json!({"containers": [{"name": "redis", "image": "redis"}, {"name": "nginx", "image": "nginx:2"}],
         "tolerations": [{"key": "b"}]});
     assert_eq!(merge_pod(before, patch), after);
+}
+
+#[test]
+fn a_container_that_is_added_comes_first_as_kubernetes_has_it() {
+    let before = json!({"containers": [{"name": "main"}, {"name": "last"}]});
+    let patch = json!({"containers": [{"name": "side", "image": "x"}]});
+    let after = json!({"containers": [{"name": "side", "image": "x"}, {"name": "main"}, {"name": "last"}]});
+    assert_eq!(merge_pod(before, patch), after);
+}
+
+#[test]
+fn a_patch_against_its_own_element_order_is_refused() {
+    let patch = json!({"spec": {"template": {"spec": {
+        "$setElementOrder/containers": [{"name": "a"}, {"name": "b"}],
+        "containers": [{"name": "b"}, {"name": "a"}]}}}});
+    let error = merge(json!({}), patch).unwrap_err();
+    assert!(error.message.contains("doesn't match $setElementOrder list"), "{}", error.message);
 }
 
 #[test]
@@ -47,7 +64,7 @@ fn retain_keys_clears_the_other_strategy() {
 #[test]
 fn finalizers_are_a_set_that_items_leave_by_directive() {
     let before = json!({"metadata": {"finalizers": ["a", "b"]}});
-    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["b", "c"],
+    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"],
         "$setElementOrder/finalizers": ["c", "b"]}});
     assert_eq!(merge(before, patch).expect("merges"), json!({"metadata": {"finalizers": ["c", "b"]}}));
 }

@@ -1,0 +1,94 @@
+//! More of kubectl's commands against a real listener: those that look harmless and are made of several requests.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "support/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use control_api::resource::{EVENTS, PODS};
+use control_apiserver::Verb;
+use serde_json::json;
+use server::Server;
+
+const VERSION: &str = "1.33";
+
+const DEPLOYMENT: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: main, image: "nginx:1"}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edit_sends_what_the_editor_changed() {
+    let server = Server::start().await;
+    server.run(VERSION, "create configmap conf --from-literal=color=red").await;
+    let mut edit = server.kubectl(VERSION);
+    edit.env("KUBE_EDITOR", "sed -i s/red/blue/").args(["edit", "configmap", "conf"]);
+    let output = edit.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.run(VERSION, "get configmap conf -o jsonpath={.data.color}").await, "blue");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_on_the_server_leaves_nothing() {
+    let server = Server::start().await;
+    server.write("web.yaml", DEPLOYMENT);
+    let said = server.run(VERSION, "create -f web.yaml --dry-run=server -o yaml").await;
+    assert!(said.contains("strategy:") && !said.contains("resourceVersion"), "{said}");
+    assert!(server.fails(VERSION, "get deploy web").await.contains("(NotFound)"));
+    server.run(VERSION, "create -f web.yaml").await;
+    server.run(VERSION, "delete deploy web --dry-run=server").await;
+    server.run(VERSION, "get deploy web").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollouts_are_restarted_paused_and_resumed() {
+    let server = Server::start().await;
+    server.write("web.yaml", DEPLOYMENT);
+    server.run(VERSION, "create -f web.yaml").await;
+    server.run(VERSION, "rollout restart deploy/web").await;
+    let annotated = server.run(VERSION, "get deploy web -o jsonpath={.spec.template.metadata.annotations}").await;
+    assert!(annotated.contains("kubectl.kubernetes.io/restartedAt"), "{annotated}");
+    server.run(VERSION, "rollout pause deploy/web").await;
+    assert_eq!(server.run(VERSION, "get deploy web -o jsonpath={.spec.paused}").await, "true");
+    server.run(VERSION, "rollout resume deploy/web").await;
+    assert_eq!(server.run(VERSION, "get deploy web -o jsonpath={.spec.paused}").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_listed_in_words() {
+    let server = Server::start().await;
+    let event = json!({
+        "metadata": {"name": "web.1"}, "reason": "Pulled", "message": "Image is there", "type": "Normal",
+        "involvedObject": {"kind": "Pod", "name": "web", "namespace": "default"},
+        "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
+    });
+    server.create(&EVENTS, "default", event).await;
+    let said = server.run(VERSION, "events").await;
+    assert!(said.contains("Pulled") && said.contains("Image is there"), "{said}");
+    assert!(server.run(VERSION, "get events --field-selector=reason=Pulled").await.contains("pod/web"));
+    let none = server.run(VERSION, "get events --field-selector=type=Warning --no-headers").await;
+    assert_eq!(none, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_kubectl_can_exec_over_a_websocket() {
+    let server = Server::start().await;
+    let pod = json!({"metadata": {"name": "one"}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
+    server.create(&PODS, "default", pod).await;
+    let binding = json!({"target": {"kind": "Node", "name": "node"}});
+    server.call(Verb::Create(binding), &PODS, "default", "one", Some("binding")).await.unwrap();
+    let mut exec = server.kubectl("1.30");
+    exec.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true").args(["exec", "one", "--", "echo", "hello"]);
+    let output = exec.output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "echo hello", "{}", String::from_utf8_lossy(&output.stderr));
+}
