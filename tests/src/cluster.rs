@@ -25,14 +25,24 @@ pub struct Cluster {
 impl Cluster {
     /// Starts and waits for the node to be Ready; the demo's image is imported.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("bramble-test-").tempdir().expect("a data folder");
-        let mut cluster = Self { namespace: Namespace::create(), folder, up: None };
+        let mut cluster = Self::prepare(&std::env::temp_dir());
         cluster.up();
         cluster.wait_ready();
-        let archive = demo_archive(cluster.folder.path(), DEMO);
-        let archive = archive.to_str().expect("a temporary path is text").to_owned();
-        cluster.agent(&["image", "import", &archive]).ok();
+        cluster.import_demo();
         cluster
+    }
+
+    /// A network namespace, and a folder inside `parent` for the data; nothing runs yet.
+    pub fn prepare(parent: &Path) -> Self {
+        let folder = tempfile::Builder::new().prefix("bramble-test-").tempdir_in(parent).expect("a data folder");
+        Self { namespace: Namespace::create(), folder, up: None }
+    }
+
+    /// Imports the demo's image; a running agent is not needed.
+    pub fn import_demo(&self) {
+        let archive = demo_archive(self.folder.path(), DEMO);
+        let archive = archive.to_str().expect("a temporary path is text").to_owned();
+        self.agent(&["image", "import", &archive]).ok();
     }
 
     /// Starts `bramble up`.

@@ -1,0 +1,64 @@
+//! Memory and processor time of the cluster's own programs, out of /proc.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use tests::cluster::Cluster;
+use tests::process::Processes;
+
+use crate::table::{Row, Table, Unit};
+
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// All programs of the cluster but the containers: `up`, server, agent and shims.
+fn programs(cluster: &Cluster) -> Vec<i32> {
+    let data = cluster.data().display().to_string();
+    let ours = |name: &str, arguments: &str| name.starts_with("bramble") && arguments.contains(&data);
+    let processes = Processes::now();
+    processes.iter().filter(|(_, process)| ours(&process.name, &process.arguments)).map(|(pid, _)| *pid).collect()
+}
+
+fn shims(cluster: &Cluster) -> Vec<i32> {
+    let processes = Processes::now();
+    let is_shim = |pid: &i32| processes.get(pid).is_some_and(|process| process.name.starts_with("bramble-shim"));
+    programs(cluster).into_iter().filter(is_shim).collect()
+}
+
+/// The proportional share of memory, in MiB.
+fn pss_mib(pid: i32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel counts PSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / KIB_PER_MIB)
+}
+
+/// Processor time spent so far, in seconds.
+pub fn cpu_seconds(cluster: &Cluster) -> Result<f64> {
+    let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel has ticks")?;
+    let mut ticks = 0;
+    for pid in programs(cluster) {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let rest = stat.rsplit_once(')').context("a process has a name")?.1;
+        // utime and stime are fields 14 and 15; the rest begins with field 3.
+        ticks += rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<i64>().ok()).sum::<i64>();
+    }
+    Ok(ticks as f64 / ticks_per_second as f64)
+}
+
+/// Memory of each program; `when` tells which moment it is.
+pub fn memory(cluster: &Cluster, when: &str, budgeted: bool, table: &mut Table) -> Result<()> {
+    let of = |name: &str| pss_mib(cluster.pid(name).with_context(|| format!("{name} runs"))?.as_raw());
+    let (server, agent, up) = (of("server")?, of("agent")?, of("up")?);
+    let row = |what: &str, value: f64| Row::new(format!("{what}, PSS {when}"), value, Unit::Mebibytes);
+    let budget = |row: Row, mib: f64| if budgeted { row.at_most(mib) } else { row };
+    let peers = if budgeted { "709 MiB; 555 MiB" } else { "" };
+    table.push(budget(row("server + agent + up", server + agent + up), 35.0).peers(peers));
+    table.push(row("server", server));
+    table.push(budget(row("agent", agent), 12.0).peers(if budgeted { "; 268 MiB on a Pi 4" } else { "" }));
+    table.push(row("up", up));
+    let shims = shims(cluster);
+    if !shims.is_empty() {
+        let all: f64 = shims.iter().filter_map(|pid| pss_mib(*pid).ok()).sum();
+        table.push(budget(row("shim, each", all / shims.len() as f64), 1.0).beside(format!("{} shims", shims.len())));
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What a cluster costs that has nothing to do.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tests::cluster::Cluster;
+
+use crate::device::Device;
+use crate::footprint;
+use crate::table::{Row, Table, Unit};
+
+/// After a start or a burst: status reports, the last checkpoint, the file system's journal.
+const SETTLE: Duration = Duration::from_secs(20);
+const CPU_WINDOW_MAX: Duration = Duration::from_secs(60);
+const DAY_SECONDS: f64 = 86_400.0;
+
+pub async fn measure(cluster: &Cluster, device: &Device, window: Duration, table: &mut Table) -> Result<()> {
+    tokio::time::sleep(SETTLE).await;
+    footprint::memory(cluster, "at idle", true, table)?;
+    let (cpu_before, before) = (footprint::cpu_seconds(cluster)?, device.written()?);
+    let cpu_window = window.min(CPU_WINDOW_MAX);
+    tokio::time::sleep(cpu_window).await;
+    let cpu = footprint::cpu_seconds(cluster)? - cpu_before;
+    let share = 100.0 * cpu / cpu_window.as_secs_f64();
+    let seconds = cpu_window.as_secs();
+    table.push(
+        Row::new(format!("idle CPU of a core, over {seconds} s"), share, Unit::Percent)
+            .at_most(0.2)
+            .peers("6.0; 4.6 %"),
+    );
+    tokio::time::sleep(window - cpu_window).await;
+    let after = device.written()?;
+    let (bytes, writes) = (after.bytes - before.bytes, after.writes - before.writes);
+    let a_day = bytes as f64 / 1e6 * DAY_SECONDS / window.as_secs_f64();
+    table.push(
+        Row::new(format!("written at idle a day, from {} s", window.as_secs()), a_day, Unit::Megabytes)
+            .at_most(10.0)
+            .beside(format!("{bytes} bytes in {writes} writes"))
+            .peers("; 500-900 MB"),
+    );
+    Ok(())
+}
