@@ -13,6 +13,8 @@
 mod archive;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod image;
 mod images;
 mod manifest;

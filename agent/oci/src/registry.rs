@@ -20,6 +20,8 @@ mod connect;
 mod download;
 
 use auth::Authorization;
+#[cfg(fuzzing)]
+pub(crate) use auth::fuzz_challenge;
 use connect::Connector;
 
 const ATTEMPTS_MAX: u32 = 4;

@@ -20,6 +20,8 @@
 mod cgroup;
 mod dispatch;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod layout;
 mod namespaces;
 mod oci;

@@ -2,6 +2,8 @@
 
 mod snapshot;
 
+#[cfg(fuzzing)]
+pub use snapshot::Window;
 pub use snapshot::check_reached;
 
 use std::sync::Arc;

@@ -94,6 +94,11 @@ impl Authorization {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_challenge(text: &str) {
+    let _ = Challenge::parse(text);
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Challenge {
     scheme: String,

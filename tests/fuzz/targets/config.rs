@@ -1,0 +1,15 @@
+//! Configuration files.
+#![no_main]
+
+use std::io::Write;
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../../control/src/config.rs"]
+mod server;
+
+fuzz_target!(|data: &[u8]| {
+    let mut file = tempfile::NamedTempFile::new_in("/dev/shm").expect("there is memory");
+    file.write_all(data).expect("there is memory");
+    let _ = server::Config::load(Some(file.path()));
+});
