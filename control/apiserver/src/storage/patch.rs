@@ -1,5 +1,7 @@
 //! Patch in its three kinds. Each attempt applies the patch to the newest version.
 
+mod operations;
+
 use control_api::schema::{TypeRef, for_resource, strategic_merge};
 use control_api::{Reason, Status};
 use serde_json::Value;
@@ -8,9 +10,7 @@ use super::Ask;
 use super::update::revise;
 use crate::api::Api;
 use crate::call::{PatchKind, Reply};
-
-/// Operations in one JSON patch, as Kubernetes limits them.
-const OPERATIONS_MAX: usize = 10_000;
+use operations::Refusal;
 
 /// A patch that was read.
 pub enum Patch {
@@ -24,15 +24,7 @@ impl Patch {
     pub fn read(kind: PatchKind, body: &[u8], ty: Option<TypeRef>) -> Result<Self, Status> {
         let broken = |error: serde_json::Error| Status::bad_request(format!("error decoding patch: {error}"));
         if kind == PatchKind::Json {
-            let patch: json_patch::Patch = serde_json::from_slice(body).map_err(broken)?;
-            if patch.0.len() > OPERATIONS_MAX {
-                let message = format!(
-                    "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
-                    patch.0.len()
-                );
-                return Err(Status::new(Reason::RequestEntityTooLarge, message));
-            }
-            return Ok(Self::Json(patch));
+            return Ok(Self::Json(operations::read(body)?));
         }
         let value: Value = serde_json::from_slice(body).map_err(broken)?;
         if !value.is_object() {
@@ -48,11 +40,14 @@ impl Patch {
     pub fn apply(&self, ask: &Ask, old: &Value) -> Result<Value, Status> {
         let mut new = old.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut new, patch).map_err(|error| {
-                let message = format!("the server rejected our request due to an error in our request: {error}");
-                let mut status = Status::new(Reason::Invalid, message);
-                status.details = Status::not_found(ask.resource, &ask.name).details;
-                status
+            Self::Json(patch) => operations::apply(patch, &mut new).map_err(|refusal| match refusal {
+                Refusal::TooLarge(status) => status,
+                Refusal::Failed(error) => {
+                    let message = format!("the server rejected our request due to an error in our request: {error}");
+                    let mut status = Status::new(Reason::Invalid, message);
+                    status.details = Status::not_found(ask.resource, &ask.name).details;
+                    status
+                }
             })?,
             Self::Merge(patch) => json_patch::merge(&mut new, patch),
             Self::Strategic(patch, ty) => new = strategic_merge(new, patch.clone(), *ty)?,
