@@ -19,14 +19,16 @@ pub fn check_machine() -> Result<()> {
 
 /// Pi OS leaves the memory controller off.
 fn check_memory_cgroup() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let is_cgroup = |line: &str| line.split(' ').nth(2).is_some_and(|kind| kind.starts_with("cgroup"));
+    if !mounts.lines().any(is_cgroup) {
+        bail!("no cgroup file system is mounted here (`ip netns exec` hides it: use `nsenter --net`)");
+    }
     let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
     let has_memory = match &unified {
         Ok(controllers) if !controllers.trim().is_empty() => controllers.split_whitespace().any(|one| one == "memory"),
         _ => Path::new("/sys/fs/cgroup/memory").exists(),
     };
-    if !has_memory && unified.is_err() && !Path::new("/sys/fs/cgroup").exists() {
-        bail!("/sys/fs/cgroup is not mounted: containers cannot be limited");
-    }
     if !has_memory {
         bail!(
             "the memory cgroup is off: add \"cgroup_enable=memory cgroup_memory=1\" to the kernel's command line \
