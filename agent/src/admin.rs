@@ -1,4 +1,4 @@
-//! The local socket of a running agent: one word in, and the end of the connection when it is done.
+//! The local socket of a running agent: one word in, and `done` out when it is.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,14 @@ use crate::daemon::Node;
 /// Images were imported: pods that wait for one try at once.
 pub const RETRY: &str = "retry";
 pub const STOP: &str = "stop";
+const DONE: &str = "done";
 const WORD_BYTES_MAX: u64 = 64;
 const WORD_SECONDS_MAX: Duration = Duration::from_secs(5);
 
-pub fn serve(path: &Path, node: Node, stop: mpsc::Sender<oneshot::Sender<()>>) -> io::Result<()> {
+/// Answered when every pod has ended; what comes with the answer is dropped once the asker has been told.
+pub type StopRequest = oneshot::Sender<oneshot::Sender<()>>;
+
+pub fn serve(path: &Path, node: Node, stop: mpsc::Sender<StopRequest>) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -33,7 +37,7 @@ pub fn serve(path: &Path, node: Node, stop: mpsc::Sender<oneshot::Sender<()>>) -
     Ok(())
 }
 
-async fn answer(stream: UnixStream, node: Node, stop: mpsc::Sender<oneshot::Sender<()>>) {
+async fn answer(stream: UnixStream, node: Node, stop: mpsc::Sender<StopRequest>) {
     let mut word = String::new();
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(WORD_BYTES_MAX));
@@ -41,18 +45,27 @@ async fn answer(stream: UnixStream, node: Node, stop: mpsc::Sender<oneshot::Send
     if !matches!(read, Ok(Ok(1..))) {
         return;
     }
+    let mut told = None;
     match word.trim() {
         RETRY => node.fleet.retry().await,
         STOP => {
             let (done, finished) = oneshot::channel();
-            // The connection stays open until the sender is dropped: that is the answer.
-            if stop.send(done).await.is_ok() {
-                let _ = finished.await;
+            if stop.send(done).await.is_err() {
+                return;
             }
+            // Without an answer the pods have not all ended, and the asker must not be told so.
+            let Ok(answer) = finished.await else { return };
+            told = Some(answer);
         }
-        other => tracing::warn!(word = other, "an unknown word on the local socket"),
+        other => {
+            tracing::warn!(word = other, "an unknown word on the local socket");
+            return;
+        }
     }
+    // An asker who has gone away needs no answer.
+    let _ = writer.write_all(DONE.as_bytes()).await;
     let _ = writer.shutdown().await;
+    drop(told);
 }
 
 /// Says `word` to a running agent and waits for the end; false where none runs.
@@ -67,5 +80,8 @@ pub async fn say(path: &Path, word: &str) -> io::Result<bool> {
     stream.write_all(format!("{word}\n").as_bytes()).await?;
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await?;
-    Ok(true)
+    match rest == DONE.as_bytes() {
+        true => Ok(true),
+        false => Err(io::Error::other("the agent ended before it was done")),
+    }
 }

@@ -28,6 +28,8 @@ use crate::outbox::Outbox;
 use crate::uplink::Uplink;
 use crate::{admin, metrics};
 
+/// The asker of a stop reads its answer within this.
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(1);
 const JOIN_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What the rest of the agent works with.
@@ -47,8 +49,8 @@ pub struct Node {
 enum End {
     /// Pods go on.
     Terminated,
-    /// `bramble-agent stop`: pods end too. Dropping the sender tells that it is done.
-    Stop(tokio::sync::oneshot::Sender<()>),
+    /// `bramble-agent stop`: pods end too.
+    Stop(admin::StopRequest),
 }
 
 pub async fn run(config: Config) -> Result<()> {
@@ -86,7 +88,11 @@ pub async fn run(config: Config) -> Result<()> {
         Network::teardown(&network_config(&config, &key, &node.cache)?)
             .await
             .context("cannot remove the pod network")?;
-        drop(done);
+        let (written, read) = tokio::sync::oneshot::channel();
+        if done.send(written).is_ok() {
+            // Ends when the asker was told: nothing is ever sent.
+            let _ = tokio::time::timeout(ANSWER_SECONDS_MAX, read).await;
+        }
     }
     let _ = std::fs::remove_file(config.layout.pid_file());
     Ok(())

@@ -17,7 +17,8 @@ const PODS_MAX: usize = 500;
 struct Entry {
     pod: Arc<Pod>,
     sender: mpsc::Sender<Message>,
-    task: JoinHandle<()>,
+    /// `None` once `halt` waits for it.
+    task: Option<JoinHandle<()>>,
 }
 
 /// Cheap to clone; all clones are the same fleet.
@@ -57,7 +58,7 @@ impl Fleet {
         let uid = text(&pod.metadata.uid).to_owned();
         let known = {
             let mut pods = self.pods();
-            pods.retain(|_, entry| !entry.task.is_finished());
+            pods.retain(|_, entry| !entry.is_finished());
             pods.get_mut(&uid).map(|entry| {
                 entry.pod = pod.clone();
                 entry.sender.clone()
@@ -92,7 +93,7 @@ impl Fleet {
         }
         let state = record.unwrap_or_else(|| State::new(&pod, ports.clock.now()));
         let (worker, sender) = Worker::new(pod.clone(), state, ports.clone(), settings.clone());
-        let task = tokio::spawn(worker.run(Event::Begin { found }));
+        let task = Some(tokio::spawn(worker.run(Event::Begin { found })));
         pods.insert(uid, Entry { pod, sender, task });
     }
 
@@ -149,7 +150,7 @@ impl Fleet {
 
     /// The pods that have a worker.
     pub fn list(&self) -> Vec<Arc<Pod>> {
-        self.pods().values().filter(|entry| !entry.task.is_finished()).map(|entry| entry.pod.clone()).collect()
+        self.pods().values().filter(|entry| !entry.is_finished()).map(|entry| entry.pod.clone()).collect()
     }
 
     /// What the machine of a pod has recorded last.
@@ -160,14 +161,21 @@ impl Fleet {
     /// Ends all pods with their grace; returns when nothing of them is left.
     pub async fn halt(&self) {
         self.send_where(|_| true, || Message::Event(Event::Halt)).await;
-        let entries: Vec<Entry> = self.pods().drain().map(|(_, entry)| entry).collect();
-        for entry in entries {
-            let _ = entry.task.await;
+        // The entries stay: ends of containers still find their pods by them.
+        let tasks: Vec<JoinHandle<()>> = self.pods().values_mut().filter_map(|entry| entry.task.take()).collect();
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a pod's worker did not end well");
+            }
         }
     }
 }
 
 impl Entry {
+    fn is_finished(&self) -> bool {
+        self.task.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     fn is(&self, namespace: &str, name: &str) -> bool {
         text(&self.pod.metadata.namespace) == namespace && text(&self.pod.metadata.name) == name
     }
