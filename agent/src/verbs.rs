@@ -27,8 +27,6 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     if cli.run.exit_with_parent {
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("cannot follow the parent's end")?;
     }
-    // What started this program may have blocked signals; shims and containers would inherit that.
-    nix::sys::signal::SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     let _ = nix::sys::prctl::set_name(c"bramble-agent");
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_max_level(cli.log).with_ansi(terminal).with_writer(std::io::stderr).init();

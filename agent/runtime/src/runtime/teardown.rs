@@ -92,6 +92,10 @@ pub(super) fn all(inner: &Inner) -> Result<()> {
     let mut errors = Errors(Vec::new());
     let run = inner.config.data_dir.join("run");
     for entry in fs::read_dir(run).into_iter().flatten().flatten() {
+        // Sockets of others lie in the same folder.
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
         let dir = SandboxDir(entry.path());
         let record = load::<Record>(&dir.spec()).ok();
         let uid = record.as_ref().map(|record| record.spec.uid.clone()).unwrap_or_default();
