@@ -74,9 +74,17 @@ fn enable_controllers(path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Shares (2 to 262144) as a v2 weight (1 to 10000), as container runtimes convert them.
+/// Shares (2 to 262144) as a v2 weight (1 to 10000), as current container runtimes convert them, the library too:
+/// a curve through the two ends and the defaults, 1024 and 100.
 fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            let log = (shares as f64).log2();
+            10_f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil() as u64
+        }
+    }
 }
 
 /// The cgroup's folder in each hierarchy.
@@ -179,8 +187,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_become_weights_at_both_ends() {
-        assert_eq!((weight(2), weight(1024), weight(262_144)), (1, 39, 10_000));
+    fn shares_become_weights_at_both_ends_and_at_the_default() {
+        assert_eq!((weight(0), weight(2), weight(512), weight(1024), weight(262_144)), (1, 1, 59, 100, 10_000));
     }
 
     #[test]

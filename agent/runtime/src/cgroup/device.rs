@@ -123,6 +123,7 @@ fn assemble(rules: &[Rule]) -> Vec<u64> {
             }
         }
         let masked = rule.access != ALL;
+        let decides_all = tests.is_empty() && !masked;
         let mut left = tests.len() as i16 + if masked { 3 } else { 0 } + 2;
         for (op, dst, src, value) in tests {
             left -= 1;
@@ -135,6 +136,10 @@ fn assemble(rules: &[Rule]) -> Vec<u64> {
         }
         code.push(instruction(MOVE, 0, 0, 0, i32::from(rule.allow)));
         code.push(instruction(EXIT, 0, 0, 0, 0));
+        if decides_all {
+            // The kernel refuses a program with instructions that nothing reaches.
+            return code;
+        }
     }
     code.push(instruction(MOVE, 0, 0, 0, 0));
     code.push(instruction(EXIT, 0, 0, 0, 0));
@@ -243,5 +248,7 @@ mod tests {
         assert!(!decide(&code, CHAR, WRITE, 1, 11));
         assert!(!decide(&code, CHAR, READ | WRITE, 10, 200));
         assert!(!decide(&code, CHAR, MKNOD | READ, 1, 11));
+        rules.insert(0, all);
+        assert_eq!(code, assemble(&rules), "nothing follows the rule that decides all");
     }
 }

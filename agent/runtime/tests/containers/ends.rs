@@ -144,7 +144,8 @@ async fn removing_leaves_no_mount_cgroup_process_or_file() {
     let node = Node::with_pod().await;
     let pid = node.launch(node.shell("one", "sleep 1000 & sleep 1001 & exec sleep 1002")).await;
     let shim = node.runtime.list().await.unwrap()[0].sandbox.shim_pid;
-    assert!(is_alive(pid) && is_alive(shim));
+    // Between two programs a process has no command line.
+    until("container and shim", || is_alive(pid) && is_alive(shim)).await;
     node.runtime.remove_sandbox(POD).await.unwrap();
     assert!(!is_alive(pid) && !is_alive(shim));
     node.runtime.remove_sandbox(POD).await.unwrap();

@@ -4,5 +4,6 @@
 mod ends;
 mod isolation;
 mod life;
+mod limits;
 mod measures;
 mod node;

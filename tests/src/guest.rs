@@ -1,0 +1,142 @@
+//! A machine of its own, emulated by QEMU: Debian's kernel with cgroup v2 alone, and programs of this build.
+//!
+//! Its root is a tmpfs filled from an initramfs, so that it needs neither disk nor driver. Nothing is installed: the
+//! kernel is unpacked below `target/guest`. Emulation alone, since /dev/kvm is not to be trusted where it exists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::program::{Said, eventually};
+
+const BUSYBOX: &str = "/bin/busybox";
+const MEMORY_MIB: u32 = 1024;
+
+/// The first stage fills a root that pivot_root(2) may leave, which it may not from an initramfs itself.
+const INIT: &str = r#"#!/bin/busybox sh
+if [ "$1" != again ]; then
+  /bin/busybox mount -t tmpfs -o size=80% root /new
+  for entry in /*; do
+    case $entry in /new|/dev|/proc|/sys|/root) ;; *) /bin/busybox cp -a $entry /new/ ;; esac
+  done
+  exec /bin/busybox switch_root /new /init again
+fi
+/bin/busybox --install -s /bin
+export PATH=/bin
+mkdir -p /proc /sys /dev /tmp /etc /var /run /root
+chmod 1777 /tmp
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+sh /script
+echo "guest: ended with $?"
+reboot -f
+"#;
+
+/// A machine that has not been switched on yet.
+pub struct Guest {
+    folder: TempDir,
+}
+
+impl Guest {
+    /// One with busybox and nothing else.
+    pub fn new() -> Self {
+        let guest = Self { folder: tempfile::tempdir().expect("a folder for the guest") };
+        for dir in ["bin", "new"] {
+            fs::create_dir_all(guest.root().join(dir)).expect("the guest's root");
+        }
+        fs::copy(BUSYBOX, guest.root().join("bin/busybox")).expect("busybox-static is installed");
+        let init = guest.root().join("init");
+        fs::write(&init, INIT).expect("the guest's root");
+        Said::by(Command::new("chmod").arg("755").arg(init)).ok();
+        guest
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    fn inside(&self, path: &Path) -> PathBuf {
+        let inside = self.root().join(path.strip_prefix("/").expect("an absolute path"));
+        fs::create_dir_all(inside.parent().expect("a file's folder")).expect("the guest's root");
+        inside
+    }
+
+    /// Puts a program and its libraries where they lie on this machine.
+    pub fn install(&self, program: &Path) {
+        Said::by(Command::new("strip").arg("-o").arg(self.inside(program)).arg(program)).ok();
+        let libraries = Said::by(Command::new("ldd").arg(program));
+        for word in libraries.ok().split_whitespace().filter(|word| word.starts_with('/')) {
+            fs::copy(word, self.inside(Path::new(word))).unwrap_or_else(|error| panic!("{word}: {error}"));
+        }
+    }
+
+    /// Boots it, runs a shell script in it and switches it off: what the console showed, when the script ended with 0.
+    #[track_caller]
+    pub fn run(&self, script: &str, seconds: u64) -> String {
+        fs::write(self.root().join("script"), script).expect("the guest's root");
+        let disk = self.folder.path().join("initrd");
+        let pack = format!("{BUSYBOX} find . | {BUSYBOX} cpio -o -H newc");
+        let archive = fs::File::create(&disk).expect("a file for the initramfs");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &pack]).current_dir(self.root()).stdout(archive).stderr(Stdio::null());
+        assert!(shell.status().expect("a shell").success(), "{pack} failed");
+        let console = self.folder.path().join("console");
+        let mut machine = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", &MEMORY_MIB.to_string()])
+            .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", &format!("file:{}", console.display())])
+            .args(["-append", "console=ttyS0 quiet panic=-1", "-kernel"])
+            .arg(kernel())
+            .arg("-initrd")
+            .arg(disk)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("qemu-system-x86_64 is installed: scripts/install-dependencies test");
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("the guest switches itself off", seconds, || !matches!(machine.try_wait(), Ok(None)));
+        }));
+        drop(machine.kill());
+        drop(machine.wait());
+        let shown = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).replace('\r', "");
+        assert!(ended.is_ok() && shown.contains("\nguest: ended with 0\n"), "the guest failed:\n{shown}");
+        shown
+    }
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Debian's kernel for virtual machines, fetched and unpacked once for a target folder.
+fn kernel() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has an executable");
+    let target = test.ancestors().nth(3).expect("tests run out of target/PROFILE/deps");
+    let tree = target.join("guest");
+    if !tree.join("boot").exists() {
+        fs::create_dir_all(target).expect("the target folder");
+        let draft = tempfile::tempdir_in(target).expect("a folder in the target folder");
+        let depends = Said::by(Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]));
+        let package =
+            depends.ok().split_whitespace().find(|word| word.starts_with("linux-image-") && word.contains("."));
+        let package = package.expect("the newest kernel's package");
+        let mut download = Command::new("apt-get");
+        download.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(draft.path());
+        Said::by(&mut download).ok();
+        let unpack = "dpkg -x *.deb tree && chmod 755 tree";
+        Said::by(Command::new("sh").args(["-c", unpack]).current_dir(draft.path())).ok();
+        // Another test may have been first, with the same content.
+        drop(fs::rename(draft.path().join("tree"), &tree));
+    }
+    let found = fs::read_dir(tree.join("boot")).expect("the kernel's package").flatten();
+    let mut images = found.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("vmlinuz"));
+    images.next().expect("the package holds a kernel")
+}
