@@ -56,7 +56,7 @@ async fn serve(data: &DataDir, config: &Config) -> Result<()> {
     let api = Api::new(store.clone());
     let tcp =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}/tcp", config.listen))?;
-    let agents = Listener::bind(config.listen, pki.quic_config())
+    let agents = Listener::bind(config.listen, pki.quic_config(), &pki.quic_secret())
         .with_context(|| format!("cannot listen on {}/udp", config.listen))?;
     let closer = agents.closer();
     control_apiserver::bootstrap::bootstrap(&api).await.context("cannot make the first namespaces")?;

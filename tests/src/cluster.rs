@@ -136,14 +136,14 @@ impl Cluster {
         Some(Pid::from_raw(text.trim().parse().ok()?))
     }
 
-    /// Processes named `name` in containers of this cluster. Its pods' network namespaces are children of nobody else's:
+    /// Processes named `name` (all, for an empty name) in containers of this cluster. Its pods' network namespaces are children of nobody else's:
     /// they are found by the shims that this cluster's data folder names.
     pub fn container_pids(&self, name: &str) -> Vec<Pid> {
         let data = self.data().display().to_string();
         let processes = Processes::now();
         let mut found: Vec<Pid> = processes
             .iter()
-            .filter(|(pid, process)| process.name == name && processes.descends(**pid, &data))
+            .filter(|(pid, process)| (name.is_empty() || process.name == name) && processes.descends(**pid, &data))
             .map(|(pid, _)| Pid::from_raw(*pid))
             .collect();
         found.sort();
@@ -179,6 +179,10 @@ impl Cluster {
             }
             drop(up.kill());
             drop(up.wait());
+        }
+        // Nobody waits for the grace of what is thrown away.
+        for pid in self.container_pids("") {
+            let _ = kill(pid, Signal::SIGKILL);
         }
         let said = self.agent(&["reset"]);
         if said.code != 0 {

@@ -25,7 +25,7 @@ impl Processes {
 
     /// Whether an ancestor of `pid` is a shim that was started for `data`.
     pub fn descends(&self, pid: i32, data: &str) -> bool {
-        let mut at = pid;
+        let mut at = self.0.get(&pid).map_or(0, |process| process.parent);
         while let Some(process) = self.0.get(&at) {
             if process.name.starts_with("bramble-shim") && process.arguments.contains(data) {
                 return true;

@@ -1,5 +1,7 @@
 //! kill -9 of everything: nothing acknowledged is lost, and pods do not notice.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::sync::Mutex;
 
 use tests::cluster::{Cluster, DEMO};

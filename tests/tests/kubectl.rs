@@ -1,5 +1,7 @@
 //! What a kubectl user does in a day, with every kubectl at hand.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 

@@ -1,5 +1,7 @@
 //! Bad input: a clear error that names the field, and nothing changed.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use tests::cluster::{Cluster, DEMO};
 
 #[test]

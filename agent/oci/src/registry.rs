@@ -90,7 +90,8 @@ impl Registries {
             endpoints.push(Endpoint { base, credential: credentials.of(&there).cloned() });
         }
         let host = if reference.registry == "docker.io" { "registry-1.docker.io" } else { &reference.registry };
-        let scheme = if self.config.insecure.contains(&reference.registry) { "http" } else { "https" };
+        let plain = self.config.insecure.contains(&reference.registry) || is_loopback(&reference.registry);
+        let scheme = if plain { "http" } else { "https" };
         endpoints.push(Endpoint { base: format!("{scheme}://{host}"), credential: credentials.of(reference).cloned() });
         endpoints
     }
@@ -99,6 +100,7 @@ impl Registries {
     fn may_be_plain(&self, uri: &Uri) -> bool {
         let Some(authority) = uri.authority() else { return false };
         self.config.insecure.iter().any(|host| host == authority.as_str())
+            || is_loopback(authority.as_str())
             || self
                 .config
                 .mirrors
@@ -276,6 +278,12 @@ impl Registries {
         }
         Err(RegistryError::Redirect { from: url, to: "too many places".into() })
     }
+}
+
+/// Registries on this machine are plain by custom: nobody else sees what is said to them.
+fn is_loopback(authority: &str) -> bool {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn absolute(base: &Uri, location: &str) -> String {

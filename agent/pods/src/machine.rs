@@ -135,6 +135,9 @@ pub struct State {
     /// The node is being stopped: nothing is told of it, and the pod starts anew next time.
     pub halted: bool,
     pub setup: Delay,
+    /// Ends that were told before the start was: of containers that lived for a moment only.
+    #[serde(default)]
+    pub early: Vec<(String, Exit)>,
 }
 
 /// What happened.
@@ -252,6 +255,7 @@ impl State {
             deleted: false,
             halted: false,
             setup: Delay::default(),
+            early: Vec::new(),
         }
     }
 

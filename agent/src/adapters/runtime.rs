@@ -118,7 +118,9 @@ impl agent_pods::ports::Runtime for PodRuntime {
         let uid = uid.to_owned();
         Box::pin(async move {
             let made = self.0.create_container(&uid, container(spec)).await;
-            made.map(drop).map_err(|error| StartError::Create(chain(&error)))
+            // As with containerd, whose containers exist before their process is tried: a command that cannot be run
+            // is an error of the start.
+            made.map(drop).map_err(|error| StartError::Start(chain(&error)))
         })
     }
 

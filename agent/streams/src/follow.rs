@@ -27,6 +27,7 @@ pub struct Changes {
 }
 
 impl Changes {
+    #[expect(deprecated, reason = "its successor is unsafe, and this descriptor is owned by what is registered")]
     /// Watches `folder`, which must be there, for writes and new files.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;

@@ -114,7 +114,7 @@ impl LogReader {
     }
 
     /// The next bytes for the user; none at the end of what is written so far.
-    pub fn next(&mut self) -> Result<Option<Bytes>, LogError> {
+    pub fn read(&mut self) -> Result<Option<Bytes>, LogError> {
         let mut out = BytesMut::new();
         let mut line = Vec::new();
         while out.len() < CHUNK_BYTES && self.left > 0 && self.read_line(&mut line)? {
@@ -243,7 +243,7 @@ impl LogReader {
     {
         let mut changes = Changes::of(&self.folder).map_err(self.trouble())?;
         loop {
-            while let Some(bytes) = self.next()? {
+            while let Some(bytes) = self.read()? {
                 if !sink(bytes).await {
                     return Ok(());
                 }
@@ -252,7 +252,7 @@ impl LogReader {
                 break;
             }
         }
-        while let Some(bytes) = self.next()? {
+        while let Some(bytes) = self.read()? {
             if !sink(bytes).await {
                 break;
             }

@@ -1,5 +1,7 @@
 //! Logs read from real files, while they are written.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +19,7 @@ fn append(path: &Path, text: &str) {
 fn read(folder: &Path, request: LogRequest) -> String {
     let mut reader = LogReader::open(folder, request).unwrap();
     let mut text = Vec::new();
-    while let Some(bytes) = reader.next().unwrap() {
+    while let Some(bytes) = reader.read().unwrap() {
         text.extend_from_slice(&bytes);
     }
     String::from_utf8(text).unwrap()

@@ -1,7 +1,7 @@
 //! `/openapi/v3`: an index of hashed documents. They are built on demand and not kept: clients cache them by hash.
 
 use control_api::{Reason, Status, openapi};
-use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{HeaderMap, Response};
 use serde_json::{Map, json};
 
@@ -38,7 +38,27 @@ pub fn document(path: &str, headers: &HeaderMap) -> Result<Response<Body>, Statu
     Ok(response)
 }
 
-/// `/openapi/v2` is not served: kubectl from 1.27 on uses v3 and falls back on nothing.
-pub fn v2() -> Result<Response<Body>, Status> {
-    Err(Status::new(Reason::NotFound, "the server could not find the requested resource"))
+/// `/openapi/v2`: a document without definitions. kubectl asks for it where v3 does not know a kind, and only to be
+/// told that v2 does not know it either.
+pub fn v2() -> Response<Body> {
+    // A gnostic `Document` in protobuf, the one form that kubectl reads: swagger = 1, info = 2 {title, version}, paths = 8.
+    let mut info = Vec::new();
+    for (number, text) in [(1, "Kubernetes"), (2, "v1.35.0")] {
+        push_field(&mut info, number, text.as_bytes());
+    }
+    let mut document = Vec::new();
+    push_field(&mut document, 1, b"2.0");
+    push_field(&mut document, 2, &info);
+    push_field(&mut document, 8, b"");
+    let mut response = respond::json(document);
+    let protobuf = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    response.headers_mut().insert(CONTENT_TYPE, protobuf);
+    response
+}
+
+/// A length-delimited protobuf field of fewer than 128 bytes.
+fn push_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    out.push(u8::try_from(bytes.len()).expect("the document's texts are short"));
+    out.extend_from_slice(bytes);
 }

@@ -87,7 +87,7 @@ fn document(api: &Api, incomer: &Incomer) -> Result<Response<Body>, Status> {
         Target::Groups => Ok(discovery::groups(headers)),
         Target::Group(group) => discovery::group(group),
         Target::GroupVersion(group, version) => discovery::group_version(group, version),
-        Target::OpenApiV2 => openapi::v2(),
+        Target::OpenApiV2 => Ok(openapi::v2()),
         Target::OpenApiIndex => Ok(openapi::index()),
         Target::OpenApiDocument(path) => openapi::document(path, headers),
         Target::Resource(_) | Target::Unknown => Err(not_served()),

@@ -40,7 +40,7 @@ impl Cluster {
         }
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}});
         client.create(&SERVICE_ACCOUNTS, "default", account).await.unwrap();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), pki.quic_config()).unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), pki.quic_config(), &[7; 32]).unwrap();
         let address = listener.local_address().unwrap().to_string();
         let nodes = Nodes::start(client.clone(), pki.clone(), listener, NodesConfig::default());
         Self { folder, pki, client, nodes, address }

@@ -49,6 +49,7 @@ pub struct Pki {
     tokens: Tokens,
     https: Arc<rustls::ServerConfig>,
     quic: Arc<rustls::ServerConfig>,
+    quic_secret: [u8; 32],
 }
 
 impl Pki {
@@ -72,8 +73,9 @@ impl Pki {
         let admin = Leaf::open(dir, &authority, &admin)?;
         let https = tls::https(&authority, &server)?;
         let quic = tls::quic(&authority, &link)?;
+        let quic_secret = control_wire::trust::hash(format!("quic secret {}", link.key_pem()).as_bytes());
         let tokens = Tokens::open(dir)?;
-        Ok(Self { authority, admin, tokens, https, quic })
+        Ok(Self { authority, admin, tokens, https, quic, quic_secret })
     }
 
     /// For 6443/tcp: HTTP/2 and 1.1, client certificates verified where one is shown.
@@ -84,6 +86,11 @@ impl Pki {
     /// For 6443/udp.
     pub fn quic_config(&self) -> Arc<rustls::ServerConfig> {
         self.quic.clone()
+    }
+
+    /// What the port for agents keeps over restarts: derived from its key, known to nobody else.
+    pub fn quic_secret(&self) -> [u8; 32] {
+        self.quic_secret
     }
 
     /// An administrator's kubeconfig with everything in it. It is a secret.

@@ -49,13 +49,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// `tls` asks for client certificates and allows none (for joins), as `control/pki` makes it.
-    pub fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> Result<Self, ListenError> {
+    /// `tls` asks for client certificates and allows none (for joins), as `control/pki` makes it; `secret` is the same
+    /// at every start, so that agents notice a restart at once.
+    pub fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>, secret: &[u8; 32]) -> Result<Self, ListenError> {
         let crypto = QuicServerConfig::try_from(tls).map_err(ListenError::Tls)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport::server_transport());
-        let endpoint =
-            transport::server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })?;
+        let endpoint = transport::server_endpoint(address, config, secret)
+            .map_err(|source| ListenError::Bind { address, source })?;
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
         tokio::spawn(receive(endpoint.clone(), sender));
         Ok(Self { endpoint, arrivals })

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use ring::rand::SecureRandom;
 
 /// The node keeps NAT entries and the connection alive; the server only listens.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -22,6 +23,8 @@ const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Without it a burst of handshakes overflows the default buffer and costs seconds of retries.
 const SERVER_SOCKET_BYTES: usize = 8 << 20;
+/// As in quinn's own.
+const CONNECTION_ID_BYTES: usize = 8;
 
 fn transport() -> TransportConfig {
     let mut config = TransportConfig::default();
@@ -47,13 +50,48 @@ pub(crate) fn agent_transport() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-pub(crate) fn server_endpoint(address: SocketAddr, config: quinn::ServerConfig) -> io::Result<quinn::Endpoint> {
+pub(crate) fn server_endpoint(
+    address: SocketAddr,
+    config: quinn::ServerConfig,
+    secret: &[u8; 32],
+) -> io::Result<quinn::Endpoint> {
     let socket = UdpSocket::bind(address)?;
     // Root may pass the system's limit; anyone else gets as much as the limit allows.
     if setsockopt(&socket, sockopt::RcvBufForce, &SERVER_SOCKET_BYTES).is_err() {
         let _ = setsockopt(&socket, sockopt::RcvBuf, &SERVER_SOCKET_BYTES);
     }
-    quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+
+    /// Connection ids without a structure.
+    struct RandomIds;
+
+    impl ConnectionIdGenerator for RandomIds {
+        fn generate_cid(&mut self) -> ConnectionId {
+            let mut bytes = [0; CONNECTION_ID_BYTES];
+            ring::rand::SystemRandom::new()
+                .fill(&mut bytes)
+                .expect("the system has random numbers, or TLS would not have worked");
+            ConnectionId::new(&bytes)
+        }
+
+        fn cid_len(&self) -> usize {
+            CONNECTION_ID_BYTES
+        }
+
+        fn cid_lifetime(&self) -> Option<Duration> {
+            None
+        }
+    }
+
+    /// Settings that a server keeps over restarts: a restarted one tells an agent at its first packet that their connection
+    /// is gone, and the agent believes it. Otherwise the agent would learn it from the idle timeout.
+    fn lasting(secret: &[u8; 32]) -> EndpointConfig {
+        let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+        let mut config = EndpointConfig::new(Arc::new(reset));
+        // quinn's own ids carry a mark of this start, and packets without it are dropped unanswered.
+        config.cid_generator(|| Box::new(RandomIds));
+        config
+    }
+    quinn::Endpoint::new(lasting(secret), Some(config), socket, Arc::new(TokioRuntime))
 }
 
 /// A socket on any port that can reach `peer`.

@@ -242,6 +242,10 @@ impl Step<'_> {
         (slot.signalled, slot.killed, slot.kill_at) = (false, false, None);
         self.note_slot(index, false, "Created", "Container created");
         self.note_slot(index, false, "Started", "Container started");
+        let early = std::mem::take(&mut self.state.early);
+        for (container_id, exit) in early {
+            self.exited(&container_id, exit);
+        }
     }
 
     fn start_failed(&mut self, index: usize, reason: String, message: String) {
@@ -274,7 +278,13 @@ impl Step<'_> {
         let held = |slot: &Slot| {
             slot.container_id.as_deref() == Some(container_id) && matches!(slot.phase, Phase::Running { .. })
         };
-        let Some(index) = self.state.slots.iter().position(held) else { return };
+        let Some(index) = self.state.slots.iter().position(held) else {
+            let starting = self.state.slots.iter().filter(|slot| slot.busy == Busy::Start).count();
+            if self.state.early.len() < starting {
+                self.state.early.push((container_id.to_owned(), exit));
+            }
+            return;
+        };
         let slot = &mut self.state.slots[index];
         let since = match slot.phase {
             Phase::Running { since } => Some(since),

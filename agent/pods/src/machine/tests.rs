@@ -249,6 +249,16 @@ fn a_pod_deleted_before_it_began_is_just_torn_down() {
 }
 
 #[test]
+fn an_end_told_before_its_start_is_not_lost() {
+    let mut story = Story::new(policy("Never"));
+    story.up().image(0).exit("c0", 3);
+    assert_eq!(story.status()["phase"], "Pending");
+    story.on(Event::Started { slot: 0, container_id: "c0".to_owned() });
+    assert_eq!(story.status()["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
+    assert_eq!(story.status()["phase"], "Failed");
+}
+
+#[test]
 fn a_deadline_fails_the_pod() {
     let mut story = Story::new(json!({"activeDeadlineSeconds": 60, "containers": [{"name": "a", "image": "x:1"}]}));
     story.up().run(0, "c0");
