@@ -83,6 +83,8 @@ pub struct Details {
     pub uid: String,
     pub causes: Vec<FieldError>,
     pub retry_after_seconds: u32,
+    /// The answer's `metadata.continue`: where a list that expired goes on, though not as of one moment.
+    pub list_continue: String,
 }
 
 /// A failed request, as `metav1.Status`.
@@ -194,7 +196,13 @@ impl Status {
             "message": self.message, "reason": self.reason.as_str(),
         });
         if let Some(details) = &self.details {
-            status["details"] = details.to_value();
+            let value = details.to_value();
+            if value.as_object().is_some_and(|fields| !fields.is_empty()) {
+                status["details"] = value;
+            }
+            if !details.list_continue.is_empty() {
+                status["metadata"] = json!({"continue": details.list_continue});
+            }
         }
         status["code"] = json!(self.code());
         status

@@ -109,12 +109,24 @@ impl Listed {
         respond::stream(StreamBody::new(rest).boxed_unsync())
     }
 
+    /// The next piece's size where objects are written as they are, so that it never grows while it is filled.
+    fn piece_bytes(&self) -> usize {
+        let mut bytes = self.head.as_ref().map_or(0, String::len) + b"]}".len();
+        for object in self.items.as_slice() {
+            if bytes >= PIECE_BYTES {
+                break;
+            }
+            bytes += object.json.len() + b",".len();
+        }
+        bytes
+    }
+
     /// The next bytes; none when all was written.
     fn next_piece(&mut self) -> Option<Bytes> {
         if self.done {
             return None;
         }
-        let mut piece = BytesMut::new();
+        let mut piece = BytesMut::with_capacity(self.piece_bytes());
         if let Some(head) = self.head.take() {
             piece.extend_from_slice(head.as_bytes());
         }

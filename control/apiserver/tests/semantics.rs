@@ -69,6 +69,24 @@ async fn deletecollection_takes_what_is_selected_and_a_dry_run_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_that_expired_can_go_on_with_what_is_there_now() {
+    let server = Server::start().await;
+    for name in ["a", "b", "c"] {
+        map(&server, name, "left").await;
+    }
+    let token = |list: &Value| list["metadata"]["continue"].as_str().unwrap().to_owned();
+    let (_, first) = get(&server, &format!("{MAPS}?limit=1")).await;
+    for number in 0..2100 {
+        relabel(&server, "c", &number.to_string()).await.unwrap();
+    }
+    let (code, status) = get(&server, &format!("{MAPS}?limit=1&continue={}", token(&first))).await;
+    assert_eq!((code, &status["reason"]), (StatusCode::GONE, &json!("Expired")));
+    let (code, second) = get(&server, &format!("{MAPS}?continue={}", token(&status))).await;
+    assert_eq!((code, second["items"].as_array().unwrap().len()), (StatusCode::OK, 2));
+    assert_eq!(second["items"][0]["metadata"]["name"], "b");
+}
+
+#[tokio::test]
 async fn a_precondition_that_does_not_hold_stops_a_deletion() {
     let server = Server::start().await;
     map(&server, "a", "left").await;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use control_api::Resource;
 
@@ -17,15 +18,27 @@ const EVENTS_PER_SHELF_MAX: usize = 2048;
 /// The same in bytes of JSON, for resources with large objects.
 const EVENT_BYTES_PER_SHELF_MAX: usize = 4 << 20;
 
+/// Older history is kept only up to so many events: watchers that live have seen it, and an idle cluster's renewals
+/// would fill the limits above with nothing of interest.
+const OLD_EVENTS_PER_SHELF_MAX: usize = 128;
+const EVENT_AGE: Duration = Duration::from_secs(300);
+
 /// The largest object kept, as JSON; above the 1.5 MiB that Kubernetes' own store takes.
 const OBJECT_BYTES_MAX: usize = 3 << 20;
 
 type Name = (Arc<str>, Arc<str>);
 
+/// A change and when it was made.
+#[derive(Debug)]
+struct Past {
+    event: Event,
+    at: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Contents {
     objects: BTreeMap<Name, Arc<Object>>,
-    history: VecDeque<Event>,
+    history: VecDeque<Past>,
     history_bytes: usize,
     /// Every event after this revision is still in `history`.
     complete_after: u64,
@@ -54,34 +67,46 @@ impl Shelf {
         if position < contents.complete_after {
             return Err(Expired { asked: position, oldest: contents.complete_after });
         }
-        let start = contents.history.partition_point(|event| event.object.revision <= position);
-        Ok(contents.history.range(start..).cloned().collect())
+        let start = contents.history.partition_point(|past| past.event.object.revision <= position);
+        Ok(contents.history.range(start..).map(|past| past.event.clone()).collect())
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.read().objects.get(&(key.namespace.clone(), key.name.clone())).cloned()
     }
 
-    fn put(&self, event: Event) {
-        let revision = event.object.revision;
+    /// Makes one change; watchers are told by [`Shelf::announce`].
+    fn put(&self, object: Arc<Object>, deleted: bool) {
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
-        let name = (event.object.key.namespace.clone(), event.object.key.name.clone());
-        if event.kind == EventKind::Deleted {
-            contents.objects.remove(&name);
-        } else {
-            contents.objects.insert(name, event.object.clone());
-        }
-        contents.history_bytes += event.object.json.len();
-        contents.history.push_back(event);
-        while contents.history.len() > EVENTS_PER_SHELF_MAX
-            || (contents.history_bytes > EVENT_BYTES_PER_SHELF_MAX && contents.history.len() > 1)
-        {
-            let Some(oldest) = contents.history.pop_front() else { break };
-            contents.history_bytes -= oldest.object.json.len();
-            contents.complete_after = oldest.object.revision;
-        }
-        drop(contents);
+        let name = (object.key.namespace.clone(), object.key.name.clone());
+        let previous =
+            if deleted { contents.objects.remove(&name) } else { contents.objects.insert(name, object.clone()) };
+        let kind = match (&previous, deleted) {
+            (_, true) => EventKind::Deleted,
+            (None, false) => EventKind::Added,
+            (Some(_), false) => EventKind::Modified,
+        };
+        contents.remember(Event { kind, object, previous }, Instant::now());
+    }
+
+    fn announce(&self, revision: u64) {
         self.changed.send_replace(revision);
+    }
+}
+
+impl Contents {
+    fn remember(&mut self, event: Event, now: Instant) {
+        self.history_bytes += event.object.json.len();
+        self.history.push_back(Past { event, at: now });
+        while let Some(oldest) = self.history.front()
+            && (self.history.len() > EVENTS_PER_SHELF_MAX
+                || self.history.len() > 1 && self.history_bytes > EVENT_BYTES_PER_SHELF_MAX
+                || self.history.len() > OLD_EVENTS_PER_SHELF_MAX && now.duration_since(oldest.at) > EVENT_AGE)
+        {
+            self.history_bytes -= oldest.event.object.json.len();
+            self.complete_after = oldest.event.object.revision;
+            self.history.pop_front();
+        }
     }
 }
 
@@ -123,19 +148,23 @@ impl State {
         shelf.contents.write().unwrap_or_else(PoisonError::into_inner).objects.insert(name, object);
     }
 
-    /// Makes one change visible. Called in revision order, by one caller at a time.
-    pub fn apply(&self, object: Arc<Object>, deleted: bool) {
-        let shelf = self.shelf(object.key.resource);
-        let previous = shelf.get(&object.key);
-        let kind = match (&previous, deleted) {
-            (_, true) => EventKind::Deleted,
-            (None, false) => EventKind::Added,
-            (Some(_), false) => EventKind::Modified,
-        };
-        let revision = object.revision;
-        // The revision is published after the object: a list at revision N holds all of N.
-        shelf.put(Event { kind, object, previous });
-        self.revision.store(revision, std::sync::atomic::Ordering::Release);
+    /// Makes changes visible. Called in revision order, by one caller at a time.
+    pub fn apply(&self, changes: impl IntoIterator<Item = (Arc<Object>, bool)>) {
+        let mut touched: Vec<(Arc<Shelf>, u64)> = Vec::new();
+        for (object, deleted) in changes {
+            let (shelf, revision) = (self.shelf(object.key.resource), object.revision);
+            // The revision is published after the object: a list at revision N holds all of N.
+            shelf.put(object, deleted);
+            self.revision.store(revision, std::sync::atomic::Ordering::Release);
+            match touched.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &shelf)) {
+                Some((_, newest)) => *newest = revision,
+                None => touched.push((shelf, revision)),
+            }
+        }
+        // Once a batch: waking a watcher costs more than a change.
+        for (shelf, revision) in touched {
+            shelf.announce(revision);
+        }
     }
 
     pub fn list(&self, resource: &'static Resource, namespace: Option<&str>, page: &Page) -> Listing {
@@ -143,7 +172,7 @@ impl State {
         let shelf = self.shelf(resource);
         let revision_before = self.revision();
         let contents = shelf.read();
-        let newest = contents.history.back().map_or(0, |event| event.object.revision);
+        let newest = contents.history.back().map_or(0, |past| past.event.object.revision);
         let start = match (&page.after, namespace) {
             (Some((namespace, name)), _) => Bound::Excluded((Arc::from(namespace.as_str()), Arc::from(name.as_str()))),
             (None, Some(namespace)) => Bound::Included((Arc::from(namespace), Arc::from(""))),
@@ -212,7 +241,7 @@ impl MemoryStore {
         let _order = self.lock();
         check(self.state.get(&write.key).as_deref(), write.precondition)?;
         let (object, deleted) = finish(write.key, write.change, self.state.revision() + 1)?;
-        self.state.apply(object.clone(), deleted);
+        self.state.apply([(object.clone(), deleted)]);
         Ok(object)
     }
 }
@@ -236,5 +265,31 @@ impl Store for MemoryStore {
 
     fn revision(&self) -> u64 {
         self.state.revision()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control_api::{Draft, resource};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn old_history_shrinks_to_its_latest_events() {
+        let mut contents = Contents::default();
+        let now = Instant::now();
+        let event = |revision| {
+            let draft = Draft::new(&json!({"metadata": {"name": "a"}})).expect("drafts");
+            let key = Key::new(&resource::CONFIG_MAPS, "default", "a");
+            let (object, _) = finish(key, Change::Put(draft), revision).expect("finishes");
+            Event { kind: EventKind::Modified, object, previous: None }
+        };
+        for revision in 1..=1000 {
+            contents.remember(event(revision), now);
+        }
+        assert_eq!((contents.history.len(), contents.complete_after), (1000, 0));
+        contents.remember(event(1001), now + EVENT_AGE + Duration::from_secs(1));
+        assert_eq!((contents.history.len(), contents.complete_after), (OLD_EVENTS_PER_SHELF_MAX, 1001 - 128));
     }
 }

@@ -154,9 +154,7 @@ impl Writer {
         for (object, deleted) in batch.logged {
             self.dirty.insert(object.key.clone(), (!deleted).then_some(object));
         }
-        for (object, deleted) in batch.visible {
-            self.state.apply(object, deleted);
-        }
+        self.state.apply(batch.visible);
         for (answer, object) in batch.answers {
             // A caller that went away does not need its answer; the write stands.
             drop(answer.send(Ok(object)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control_api::status::Details;
 use control_api::{Reason, Resource, Status};
 use control_store::{EventKind, Object, Page, Store};
 use futures_util::FutureExt;
@@ -17,6 +18,7 @@ use crate::selection::Selection;
 /// Where a long list goes on; opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Token {
+    /// 0 goes on with what is there now, after the revision of the first page was forgotten.
     #[serde(rename = "rv")]
     revision: u64,
     #[serde(rename = "ns")]
@@ -135,14 +137,14 @@ pub fn take(
     selection: &Selection,
     window: &Window,
 ) -> Result<Snapshot, Status> {
-    let wanted = window.token.as_ref().map(|token| token.revision).or(window.exact);
+    let token = window.token.as_ref();
+    let wanted = token.map(|token| token.revision).or(window.exact).filter(|revision| *revision > 0);
     check_reached(wanted.unwrap_or(window.at_least), store.revision())?;
     let namespace = selection.namespace.as_deref();
     let listing = store.list(resource, namespace, &Page::default());
     let (revision, mut items) = match wanted {
         Some(revision) if revision < listing.revision => {
-            let expired = || Status::expired(too_old(window.token.is_some()));
-            (revision, rewind(store, resource, listing.items, revision).ok_or_else(expired)?)
+            (revision, rewind(store, resource, listing.items, revision).ok_or_else(|| expired(token))?)
         }
         _ => (listing.revision, listing.items),
     };
@@ -164,13 +166,20 @@ pub fn take(
     Ok(Snapshot { revision, items, next, remaining })
 }
 
-fn too_old(continued: bool) -> &'static str {
-    if continued {
-        "The provided continue parameter is too old to display a consistent list result. You must start a new list \
-         without the continue parameter."
-    } else {
-        "The resourceVersion for the provided list is too old."
-    }
+/// 410; with a token that goes on from the same place in what is there now.
+fn expired(token: Option<&Token>) -> Status {
+    let Some(token) = token else {
+        return Status::expired("The resourceVersion for the provided list is too old.");
+    };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let list_continue = Token { revision: 0, ..token.clone() }.encode();
+    status.details = Some(Box::new(Details { list_continue, ..Details::default() }));
+    status
 }
 
 /// The objects as they were at `revision`: today's with the history since then undone. None where history does not
