@@ -1,7 +1,7 @@
 //! A machine of its own, emulated by QEMU: Debian's kernel with cgroup v2 alone, and programs of this build.
 //!
 //! Its root is a tmpfs filled from an initramfs, so that it needs neither disk nor driver. Nothing is installed: the
-//! kernel is unpacked below `target/guest`. Emulation alone, since /dev/kvm is not to be trusted where it exists.
+//! kernel is unpacked below `target/guest-kernel`. Emulation alone, since /dev/kvm is not to be trusted where it exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::program::{Said, eventually};
 
 const BUSYBOX: &str = "/bin/busybox";
-const MEMORY_MIB: u32 = 1024;
+const MEMORY_MIB: u32 = 1536;
 
 /// The first stage fills a root that pivot_root(2) may leave, which it may not from an initramfs itself.
 const INIT: &str = r#"#!/bin/busybox sh
@@ -34,8 +34,9 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+hostname guest
 ip link set lo up
-sh /script
+sh -e /script
 echo "guest: ended with $?"
 reboot -f
 "#;
@@ -78,7 +79,33 @@ impl Guest {
         }
     }
 
-    /// Boots it, runs a shell script in it and switches it off: what the console showed, when the script ended with 0.
+    /// Puts modules of the kernel in, with what they depend on: `modprobe` finds them.
+    pub fn install_modules(&self, names: &[&str]) {
+        let found = fs::read_dir(unpacked().join("lib/modules")).expect("the kernel's modules").flatten().next();
+        let from = found.expect("the kernel has a version").path();
+        let to = self.inside(&Path::new("/lib/modules").join(from.file_name().expect("a version")));
+        let list = fs::read_to_string(from.join("modules.dep")).expect("depmod has run");
+        let mut wanted = vec!["modules.dep", "modules.alias", "modules.symbols"];
+        for name in names {
+            let line = list
+                .lines()
+                .find(|line| line.split(':').next().is_some_and(|path| path.ends_with(&format!("/{name}.ko"))));
+            let line = line.unwrap_or_else(|| panic!("this kernel has no module {name}"));
+            wanted.extend(line.split([':', ' ']).filter(|path| !path.is_empty()));
+        }
+        for file in wanted {
+            let copy = to.join(file);
+            fs::create_dir_all(copy.parent().expect("a file's folder")).expect("the guest's root");
+            fs::copy(from.join(file), copy).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+    }
+
+    /// Puts a file in that is no program to be stripped.
+    pub fn copy(&self, file: &Path, to: &str) {
+        fs::copy(file, self.inside(Path::new(to))).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
+    /// Boots it, runs a shell script, which ends at the first command that fails, in it and switches it off: what the console showed, when the script ended with 0.
     #[track_caller]
     pub fn run(&self, script: &str, seconds: u64) -> String {
         fs::write(self.root().join("script"), script).expect("the guest's root");
@@ -116,27 +143,30 @@ impl Default for Guest {
     }
 }
 
-/// Debian's kernel for virtual machines, fetched and unpacked once for a target folder.
 fn kernel() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has an executable");
-    let target = test.ancestors().nth(3).expect("tests run out of target/PROFILE/deps");
-    let tree = target.join("guest");
-    if !tree.join("boot").exists() {
-        fs::create_dir_all(target).expect("the target folder");
-        let draft = tempfile::tempdir_in(target).expect("a folder in the target folder");
-        let depends = Said::by(Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]));
-        let package =
-            depends.ok().split_whitespace().find(|word| word.starts_with("linux-image-") && word.contains("."));
-        let package = package.expect("the newest kernel's package");
-        let mut download = Command::new("apt-get");
-        download.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(draft.path());
-        Said::by(&mut download).ok();
-        let unpack = "dpkg -x *.deb tree && chmod 755 tree";
-        Said::by(Command::new("sh").args(["-c", unpack]).current_dir(draft.path())).ok();
-        // Another test may have been first, with the same content.
-        drop(fs::rename(draft.path().join("tree"), &tree));
-    }
-    let found = fs::read_dir(tree.join("boot")).expect("the kernel's package").flatten();
+    let found = fs::read_dir(unpacked().join("boot")).expect("the kernel's package").flatten();
     let mut images = found.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("vmlinuz"));
     images.next().expect("the package holds a kernel")
+}
+
+/// Debian's kernel for virtual machines with its modules, fetched and unpacked once for a target folder.
+fn unpacked() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has an executable");
+    let target = test.ancestors().nth(3).expect("tests run out of target/PROFILE/deps");
+    let tree = target.join("guest-kernel");
+    if tree.join("boot").exists() {
+        return tree;
+    }
+    let draft = tempfile::tempdir_in(target).expect("a folder in the target folder");
+    let depends = Said::by(Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]));
+    let package = depends.ok().split_whitespace().find(|word| word.starts_with("linux-image-") && word.contains('.'));
+    let package = package.expect("the newest kernel's package");
+    let mut download = Command::new("apt-get");
+    download.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(draft.path());
+    Said::by(&mut download).ok();
+    let unpack = format!("dpkg -x *.deb tree && chmod 755 tree && {BUSYBOX} depmod -b tree \"$(ls tree/lib/modules)\"");
+    Said::by(Command::new("sh").args(["-c", &unpack]).current_dir(draft.path())).ok();
+    // Another test may have been first, with the same content.
+    drop(fs::rename(draft.path().join("tree"), &tree));
+    tree
 }

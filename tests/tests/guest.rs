@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use tests::cluster::DEMO;
 use tests::guest::Guest;
-use tests::program::built;
+use tests::program::{built, kubectl};
+use tests::registry::demo_archive;
 
 /// The newest build of a test program: cargo gives it a name with a hash, and keeps older ones.
 fn suite(name: &str) -> PathBuf {
@@ -33,4 +36,59 @@ fn containers_are_made_limited_and_isolated_on_cgroup_v2() {
     for test in ["devices_that_a_container_makes_itself_cannot_be_opened", "more_memory_than_allowed_is_an_oom_kill"] {
         assert!(shown.contains(&format!("{test} ... ok")), "{test} did not run:\n{shown}");
     }
+}
+
+const MODULES: [&str; 8] =
+    ["overlay", "veth", "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nft_numgen", "nft_ct"];
+
+/// Waits in the guest's shell: `$1` is what for, the rest is asked each second.
+const AWAIT: &str = "await() { what=$1; shift; n=0; until \"$@\" >/dev/null 2>&1; do \
+    [ $n -lt 90 ] || { echo in vain: $what; tail -50 /tmp/up.log; return 1; }; n=$((n+1)); sleep 1; done; }";
+
+#[test]
+fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
+    let guest = Guest::new();
+    guest.install_modules(&MODULES);
+    for program in ["bramble", "bramble-agent"] {
+        guest.install(&built(program));
+    }
+    guest.copy(&program_path(&kubectl()), "/bin/kubectl");
+    let folder = tempfile::tempdir().unwrap();
+    guest.copy(&demo_archive(folder.path(), DEMO), "/demo.tar");
+    let (bramble, agent) = (built("bramble"), built("bramble-agent"));
+    let shown = guest.run(
+        &format!(
+            r#"{AWAIT}
+            for module in {modules}; do modprobe $module; done
+            ip link add eth0 type veth
+            ip addr add 192.168.77.10/24 dev eth0
+            ip link set eth0 up
+            ip link set veth0 up
+            ip route add default via 192.168.77.1 dev eth0
+            {bramble} --data-dir /var/lib/bramble up >/tmp/up.log 2>&1 &
+            export KUBECONFIG=/var/lib/bramble/kubeconfig
+            await "the API" kubectl get serviceaccount default
+            await "a node" kubectl get node guest
+            kubectl wait --for=condition=Ready node/guest --timeout=90s
+            {agent} --data-dir /var/lib/bramble image import /demo.tar
+            kubectl run demo --image={DEMO} --image-pull-policy=Never
+            kubectl wait --for=condition=Ready pod/demo --timeout=90s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
+            kubectl exec demo -- grep -E '^(Seccomp|CapEff):' /proc/1/status /proc/self/status
+            ip=$(kubectl get pod demo -o 'jsonpath={{.status.podIP}}')
+            printf 'GET / HTTP/1.0\r\n\r\n' | nc $ip 8080"#,
+            modules = MODULES.join(" "),
+            bramble = bramble.display(),
+            agent = agent.display(),
+        ),
+        240,
+    );
+    assert!(shown.contains("Hello from a bramble."), "{shown}");
+    assert_eq!(shown.matches("Seccomp:\t2").count(), 2, "{shown}");
+}
+
+/// Where a program lies that may be named without its folder.
+fn program_path(name: &Path) -> PathBuf {
+    let out = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(name).output().unwrap();
+    let path = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim());
+    fs::canonicalize(path).unwrap()
 }
