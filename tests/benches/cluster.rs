@@ -83,7 +83,7 @@ async fn measure(options: &Options, cluster: &mut Cluster, device: &Device, tabl
         idle::measure(cluster, device, options.idle, table).await?;
     }
     if options.wants("pods") {
-        pods::measure(&access, table).await?;
+        pods::measure(cluster, &access, table).await?;
     }
     if options.wants("api") {
         api::measure(&access, device, options, table).await?;

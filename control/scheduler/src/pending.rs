@@ -8,11 +8,12 @@ use control_client::{Key, Queue};
 
 use crate::pod::PodInfo;
 
-/// An unschedulable pod is not tried again sooner after its last attempt; doubled by each attempt.
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// An unschedulable pod is not tried again sooner after its last attempt; doubled by each attempt. Short at first: at a
+/// cluster's start pods are there before the node that can take them, which becomes Ready in several steps.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Beyond so many doublings the back-off is at its maximum anyway.
-const DOUBLINGS_MAX: u32 = 5;
+const DOUBLINGS_MAX: u32 = 10;
 
 #[derive(Debug)]
 struct Attempts {

@@ -10,18 +10,16 @@ use crate::table::{Row, Table, Unit};
 
 const KIB_PER_MIB: f64 = 1024.0;
 
-/// All programs of the cluster but the containers: `up`, server, agent and shims.
-fn programs(cluster: &Cluster) -> Vec<i32> {
+/// All programs of the cluster but the containers: `up`, server, agent and shims, and which of them are shims.
+fn programs(cluster: &Cluster) -> Vec<(i32, bool)> {
     let data = cluster.data().display().to_string();
     let ours = |name: &str, arguments: &str| name.starts_with("bramble") && arguments.contains(&data);
     let processes = Processes::now();
-    processes.iter().filter(|(_, process)| ours(&process.name, &process.arguments)).map(|(pid, _)| *pid).collect()
-}
-
-fn shims(cluster: &Cluster) -> Vec<i32> {
-    let processes = Processes::now();
-    let is_shim = |pid: &i32| processes.get(pid).is_some_and(|process| process.name.starts_with("bramble-shim"));
-    programs(cluster).into_iter().filter(is_shim).collect()
+    processes
+        .iter()
+        .filter(|(_, process)| ours(&process.name, &process.arguments))
+        .map(|(pid, process)| (*pid, process.name.starts_with("bramble-shim")))
+        .collect()
 }
 
 /// The proportional share of memory, in MiB.
@@ -35,7 +33,7 @@ fn pss_mib(pid: i32) -> Result<f64> {
 pub fn cpu_seconds(cluster: &Cluster) -> Result<f64> {
     let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel has ticks")?;
     let mut ticks = 0;
-    for pid in programs(cluster) {
+    for (pid, _) in programs(cluster) {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let rest = stat.rsplit_once(')').context("a process has a name")?.1;
         // utime and stime are fields 14 and 15; the rest begins with field 3.
@@ -55,10 +53,29 @@ pub fn memory(cluster: &Cluster, when: &str, budgeted: bool, table: &mut Table) 
     table.push(row("server", server));
     table.push(budget(row("agent", agent), 12.0).peers(if budgeted { "; 268 MiB on a Pi 4" } else { "" }));
     table.push(row("up", up));
-    let shims = shims(cluster);
-    if !shims.is_empty() {
-        let all: f64 = shims.iter().filter_map(|pid| pss_mib(*pid).ok()).sum();
-        table.push(budget(row("shim, each", all / shims.len() as f64), 1.0).beside(format!("{} shims", shims.len())));
-    }
     Ok(())
+}
+
+/// Memory of all programs, and how many shims are among them.
+#[derive(Clone, Copy)]
+pub struct Sum {
+    mib: f64,
+    shims: usize,
+}
+
+impl Sum {
+    pub fn now(cluster: &Cluster) -> Self {
+        let programs = programs(cluster);
+        let shims = programs.iter().filter(|(_, is_shim)| *is_shim).count();
+        // A program that ended meanwhile has no memory.
+        Self { mib: programs.iter().filter_map(|(pid, _)| pss_mib(*pid).ok()).sum(), shims }
+    }
+}
+
+/// What each pod more costs: one shim alone would be charged for the text that it shares with the agent.
+pub fn each_pod(before: Sum, after: Sum, table: &mut Table) {
+    let shims = after.shims - before.shims;
+    let each = (after.mib - before.mib) / shims as f64;
+    let row = Row::new("each pod more, PSS of all programs", each, Unit::Mebibytes);
+    table.push(row.at_most(1.0).beside(format!("{shims} shims, {:.1} MiB in all", after.mib)));
 }

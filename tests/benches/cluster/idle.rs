@@ -9,13 +9,13 @@ use crate::device::Device;
 use crate::footprint;
 use crate::table::{Row, Table, Unit};
 
-/// After a start or a burst: status reports, the last checkpoint, the file system's journal.
-const SETTLE: Duration = Duration::from_secs(20);
+/// After a start: status reports, the checkpoint that comes a minute after a write, the file system's journal.
+const SETTLE: Duration = Duration::from_secs(75);
 const CPU_WINDOW_MAX: Duration = Duration::from_secs(60);
 const DAY_SECONDS: f64 = 86_400.0;
 
 pub async fn measure(cluster: &Cluster, device: &Device, window: Duration, table: &mut Table) -> Result<()> {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(SETTLE.min(window)).await;
     footprint::memory(cluster, "at idle", true, table)?;
     let (cpu_before, before) = (footprint::cpu_seconds(cluster)?, device.written()?);
     let cpu_window = window.min(CPU_WINDOW_MAX);

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use tests::cluster::Cluster;
+
 use crate::client::{Access, Watch};
+use crate::footprint::{self, Sum};
 use crate::pod;
 use crate::samples::Samples;
 use crate::table::{Row, Table, Unit};
@@ -15,7 +18,8 @@ const IN_SEQUENCE: usize = 20;
 const AT_ONCE: usize = 50;
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
-pub async fn measure(access: &Access, table: &mut Table) -> Result<()> {
+pub async fn measure(cluster: &Cluster, access: &Access, table: &mut Table) -> Result<()> {
+    let before = Sum::now(cluster);
     let beside = format!("unshare + exec {:.1} ms", bare_start()?.percentile_ms(50));
     let mut one = in_sequence(access).await.context("pods in sequence")?;
     let what = |percent| format!("pod create to Running, p{percent} of {IN_SEQUENCE}");
@@ -30,6 +34,7 @@ pub async fn measure(access: &Access, table: &mut Table) -> Result<()> {
     let all = at_once(access).await.context("pods at once")?;
     let what = format!("{AT_ONCE} pods at once, all Running");
     table.push(Row::new(what, all.as_secs_f64(), Unit::Seconds).at_most(2.0).peers("8.2; 31.6 s"));
+    footprint::each_pod(before, Sum::now(cluster), table);
     let begun = Instant::now();
     delete(access, "once").await?;
     let what = format!("{AT_ONCE} pods deleted, all gone");
