@@ -178,14 +178,23 @@ impl State {
             (None, Some(namespace)) => Bound::Included((Arc::from(namespace), Arc::from(""))),
             (None, None) => Bound::Unbounded,
         };
+        // Nothing sorts between a namespace and itself with a zero byte behind it.
+        let end = namespace.map_or(Bound::Unbounded, |namespace| {
+            Bound::Excluded((Arc::from(format!("{namespace}\0")), Arc::from("")))
+        });
+        let revision = revision_before.max(newest);
+        if let (Bound::Excluded(start), Bound::Excluded(end)) = (&start, &end)
+            && start >= end
+        {
+            return Listing { revision, items: Vec::new() };
+        }
         let items = contents
             .objects
-            .range::<Name, _>((start, Bound::Unbounded))
-            .take_while(|((found, _), _)| namespace.is_none_or(|wanted| **found == *wanted))
+            .range::<Name, _>((start, end))
             .take(if page.limit == 0 { usize::MAX } else { page.limit })
             .map(|(_, object)| object.clone())
             .collect();
-        Listing { revision: revision_before.max(newest), items }
+        Listing { revision, items }
     }
 
     pub fn watch(&self, resource: &'static Resource, from: u64) -> Result<Watch, Expired> {
@@ -274,6 +283,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_listing_of_one_namespace_ends_where_it_ends() {
+        let store = MemoryStore::default();
+        for (namespace, name) in [("a", "z"), ("default", "one"), ("default", "two"), ("default-b", "a"), ("e", "a")] {
+            let draft = Draft::new(&json!({"metadata": {"name": name}})).expect("drafts");
+            let key = Key::new(&resource::CONFIG_MAPS, namespace, name);
+            let (precondition, change) = (Precondition::Absent, Change::Put(draft));
+            store.write(Write { key, tier: crate::Tier::Volatile, precondition, change }).await.expect("is written");
+        }
+        let names = |namespace, page: &Page| {
+            let items = store.list(&resource::CONFIG_MAPS, namespace, page).items;
+            items.iter().map(|object| object.key.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some("default"), &Page::default()), ["one", "two"]);
+        assert_eq!(names(None, &Page::default()).len(), 5);
+        // A page that begins behind the namespace's last object is empty.
+        for after in ["two", "zzz"] {
+            let page = Page { after: Some(("default".to_owned(), after.to_owned())), limit: 0 };
+            assert!(names(Some("default"), &page).is_empty());
+        }
+        let page = Page { after: Some(("e".to_owned(), "a".to_owned())), limit: 0 };
+        assert!(names(Some("default"), &page).is_empty());
+    }
 
     #[test]
     fn old_history_shrinks_to_its_latest_events() {
