@@ -1,7 +1,7 @@
 //! The server's configuration file: YAML, all of it optional.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -18,6 +18,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// Pod addresses; each node gets a /24 of it.
     pub pod_range: String,
+    /// Users with bearer tokens, a line each: `token,user,uid,"group1,group2"`.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Config {

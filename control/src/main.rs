@@ -2,6 +2,7 @@
 
 mod config;
 mod server;
+mod token_file;
 
 use std::process::ExitCode;
 

@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::token_file::TokenFile;
 
 /// Enough to serve while another request computes; each costs memory.
 const WORKERS: usize = 2;
@@ -54,6 +55,9 @@ async fn serve(data: &DataDir, config: &Config) -> Result<()> {
     let pki = Arc::new(Pki::open(&data.pki(), &names(config)?).context("cannot prepare the cluster's certificates")?);
     let store = DurableStore::open(&data.store()).context("cannot open the store")?;
     let api = Api::new(store.clone());
+    if let Some(path) = &config.token_file {
+        api.accept_tokens(Arc::new(TokenFile::load(path)?));
+    }
     let tcp =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}/tcp", config.listen))?;
     let agents = Listener::bind(config.listen, pki.quic_config(), &pki.quic_secret())

@@ -15,6 +15,9 @@ use crate::registry::demo_archive;
 /// The demo's image, imported into every cluster.
 pub const DEMO: &str = "bramble.local/demo:1";
 
+/// What `tokenFile: DIR/tokens` names.
+const TOKENS: &str = "an-administrators-token,ann,1,\"system:masters\"\nsomebody-elses-token,bob,2\n";
+
 /// A running one-machine cluster. Everything it made is gone after the drop.
 pub struct Cluster {
     pub namespace: Namespace,
@@ -49,7 +52,7 @@ impl Cluster {
     pub fn up(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
         let mut command = self.namespace.command(&built("bramble"));
-        command.args(["up", "--data-dir"]).arg(self.data());
+        command.args(["up", "--data-dir"]).arg(self.data()).arg("--config").arg(self.folder.path().join("server.yaml"));
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.up = Some(command.spawn().expect("bramble runs"));
     }

@@ -39,7 +39,9 @@ fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
         let file = cluster.path().join("web.yaml");
         std::fs::write(&file, deployment("web", 2, "")).unwrap();
         let file = file.display();
-        run(&format!("diff -f {file}")).out.contains("+kind: Deployment");
+        let diff = run(&format!("diff -f {file}"));
+        assert_eq!(diff.code, 1, "{}", diff.err);
+        assert!(diff.out.contains("+kind: Deployment"), "{}", diff.out);
         run(&format!("apply -f {file}")).shows("deployment.apps/web created");
         run(&format!("apply -f {file}")).shows("deployment.apps/web unchanged");
         run("rollout status deployment/web --timeout=60s").shows("successfully rolled out");
@@ -53,9 +55,13 @@ fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
         run("describe pods -l app=web").shows("Started");
         run("scale deployment web --replicas=3").shows("scaled");
         run("rollout status deployment/web --timeout=60s").ok();
+        run("set image deployment/web web=bramble.local/absent:1").shows("image updated");
+        eventually("the new pods wait for their image", 60, || run("get pods").out.contains("ImagePull"));
+        run("rollout undo deployment/web").shows("rolled back");
+        run("rollout status deployment/web --timeout=60s").ok();
         run("set env deployment/web A=1").shows("env updated");
         run("rollout status deployment/web --timeout=60s").ok();
-        run("rollout history deployment/web").shows("2");
+        run("rollout history deployment/web").shows("4");
         run("rollout undo deployment/web").shows("rolled back");
         run("rollout status deployment/web --timeout=60s").ok();
         assert_eq!(run("get deployment web -o jsonpath={.spec.template.spec.containers[0].env}").ok(), "");

@@ -83,6 +83,20 @@ fn nobody_gets_in_without_a_certificate() {
         .shows("User \\\"system:anonymous\\\" cannot list resource \\\"secrets\\\"");
 }
 
+#[test]
+fn a_bearer_token_is_its_user() {
+    let cluster = Cluster::configured("tokenFile: DIR/tokens\n");
+    let with = |token: &str| {
+        let kubeconfig = cluster.path().join("none");
+        let mut command = cluster.namespace.command(&tests::program::kubectl());
+        command.env("KUBECONFIG", kubeconfig).args(["--server=https://127.0.0.1:6443", "--insecure-skip-tls-verify"]);
+        tests::program::Said::by(command.arg(format!("--token={token}")).args(["get", "secrets"]))
+    };
+    with("an-administrators-token").ok();
+    with("somebody-elses-token").fails("User \"bob\" cannot list resource \"secrets\"");
+    with("nobodys-token").fails("Unauthorized");
+}
+
 /// Everything that a refused request could have changed.
 fn state(cluster: &Cluster) -> String {
     cluster.k("get pods,deployments,configmaps,secrets -A -o name").ok().to_owned()
