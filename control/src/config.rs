@@ -24,7 +24,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 6443)), names: Vec::new(), pod_range: "10.42.0.0/16".to_owned() }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 6443)),
+            names: Vec::new(),
+            pod_range: "10.42.0.0/16".to_owned(),
+            token_file: None,
+        }
     }
 }
 

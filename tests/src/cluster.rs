@@ -28,7 +28,17 @@ pub struct Cluster {
 impl Cluster {
     /// Starts and waits for the node to be Ready; the demo's image is imported.
     pub fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// The same with a server configuration, in which `DIR` stands for the test's folder.
+    pub fn configured(config: &str) -> Self {
         let mut cluster = Self::prepare(&std::env::temp_dir());
+        let config = config.replace("DIR", &cluster.path().display().to_string());
+        fs::write(cluster.server_config(), config).expect("a configuration");
+        fs::write(cluster.path().join("tokens"), TOKENS).expect("a token file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(cluster.path().join("tokens"), private).expect("a private file");
         cluster.up();
         cluster.wait_ready();
         cluster.import_demo();
@@ -48,11 +58,18 @@ impl Cluster {
         self.agent(&["image", "import", &archive]).ok();
     }
 
+    fn server_config(&self) -> PathBuf {
+        self.folder.path().join("server.yaml")
+    }
+
     /// Starts `bramble up`.
     pub fn up(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
         let mut command = self.namespace.command(&built("bramble"));
-        command.args(["up", "--data-dir"]).arg(self.data()).arg("--config").arg(self.folder.path().join("server.yaml"));
+        command.args(["up", "--data-dir"]).arg(self.data());
+        if self.server_config().exists() {
+            command.arg("--config").arg(self.server_config());
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.up = Some(command.spawn().expect("bramble runs"));
     }

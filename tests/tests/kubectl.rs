@@ -55,7 +55,7 @@ fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
         run("describe pods -l app=web").shows("Started");
         run("scale deployment web --replicas=3").shows("scaled");
         run("rollout status deployment/web --timeout=60s").ok();
-        run("set image deployment/web web=bramble.local/absent:1").shows("image updated");
+        run("set image deployment/web web=127.0.0.1:1/none:1").shows("image updated");
         eventually("the new pods wait for their image", 60, || run("get pods").out.contains("ImagePull"));
         run("rollout undo deployment/web").shows("rolled back");
         run("rollout status deployment/web --timeout=60s").ok();
