@@ -10,6 +10,9 @@ use serde::Deserialize;
 use crate::cli::Cli;
 use crate::layout::{DATA_DIR, Layout};
 
+/// The largest file read.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
 /// The file, YAML; every field may be left out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -71,6 +74,8 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<File> {
+    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    anyhow::ensure!(size <= FILE_BYTES_MAX, "{} is larger than {FILE_BYTES_MAX} bytes", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_saphyr::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
 }

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use control_wire::{Hello, Identity, JoinError, JoinToken, Link, NodeKey, PROTOCOL};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
 
 use crate::adapters::{PodImages, PodNetworks, PodRuntime, PodVolumes, SystemClock, chain, exit, found};
 use crate::cache::Cache;
@@ -30,6 +31,8 @@ use crate::{admin, metrics};
 
 /// The asker of a stop reads its answer within this.
 const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(1);
+/// Ends that a slow follower of a log may be behind.
+const ENDS_MAX: usize = 256;
 const JOIN_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What the rest of the agent works with.
@@ -43,6 +46,8 @@ pub struct Node {
     pub cache: Arc<Cache>,
     pub outbox: Arc<Outbox>,
     pub machine: Arc<Machine>,
+    /// Ids of containers as they end, for those who follow their logs.
+    pub ends: broadcast::Sender<String>,
 }
 
 /// Why the agent ends.
@@ -173,8 +178,18 @@ async fn start(
         Network::setup(network_config(&config, key, &cache)?).await.context("cannot set up the pod network")?;
     let outbox = Arc::new(Outbox::default());
     let fleet = fleet(&config, &machine, &runtime, &images, &network, &cache, &outbox, adopted).await?;
-    let node =
-        Node { config: Arc::new(config), fleet, runtime, images, network, cache, outbox, machine: Arc::new(machine) };
+    let ends = broadcast::Sender::new(ENDS_MAX);
+    let node = Node {
+        config: Arc::new(config),
+        fleet,
+        runtime,
+        images,
+        network,
+        cache,
+        outbox,
+        machine: Arc::new(machine),
+        ends,
+    };
     for pod in node.cache.pods() {
         node.fleet.put(pod).await;
     }
@@ -274,6 +289,9 @@ fn own_address(servers: &[String]) -> Option<IpAddr> {
 async fn follow_exits(node: Node) {
     let Some(mut events) = node.runtime.events() else { return };
     while let Some(event) = events.recv().await {
+        let id = event.container_id.clone();
         node.fleet.exited(&event.pod_uid, event.container_id, exit(event.exit)).await;
+        // Nobody may be listening.
+        let _ = node.ends.send(id);
     }
 }

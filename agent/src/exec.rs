@@ -8,15 +8,13 @@ use agent_streams::LogReader;
 use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
 use control_wire::{ExecPipe, LogSink};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, watch};
 
 use crate::adapters::chain;
 use crate::daemon::Node;
 
 /// What is read of a process at a time.
 const CHUNK_BYTES: usize = 32 << 10;
-/// How a followed container's end is noticed: its record changes then.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 pub fn log_folder(root: &std::path::Path, request: &LogRequest) -> PathBuf {
     let pod = format!("{}_{}_{}", request.namespace, request.pod, request.pod_uid);
@@ -40,12 +38,17 @@ pub async fn logs(node: Node, request: LogRequest, mut sink: LogSink) {
     if sink.started().await.is_err() {
         return;
     }
+    let mut ends = node.ends.subscribe();
     let first = running(&node, &uid, &container);
     let (alive_sender, alive) = watch::channel(first.is_some());
     let watcher = async {
-        // Only while someone follows this log; an idle node has no such reader.
-        while follow && first.is_some() && running(&node, &uid, &container) == first {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        while follow && first.is_some() {
+            match ends.recv().await {
+                Ok(ended) if first.as_ref() != Some(&ended) => {}
+                // So many ended at once that some were not heard of: look instead.
+                Err(broadcast::error::RecvError::Lagged(_)) if running(&node, &uid, &container) == first => {}
+                _ => break,
+            }
         }
         let _ = alive_sender.send(false);
         std::future::pending::<()>().await;

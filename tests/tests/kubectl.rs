@@ -122,6 +122,14 @@ fn logs_follow_and_exec_talks_to_the_process() {
         assert_eq!(run(&["logs", "deployment/talk", "--tail=1"]).ok(), "three\n");
         run(&["logs", "deployment/talk", "--timestamps", "--tail=1"]).shows("Z three");
     }
+    // A log that is followed ends by itself when its container does.
+    let line = "echo first; sleep 1; echo last";
+    let image = format!("--image={DEMO}");
+    cluster.kubectl(&["run", "brief", &image, "--restart=Never", "--command", "--", "sh", "-c", line]).ok();
+    cluster.k("wait pod brief --for=condition=Ready --timeout=60s").ok();
+    let mut follow =
+        cluster.kubectl_command(std::path::Path::new("timeout"), &["30", "kubectl", "logs", "-f", "brief"]);
+    assert_eq!(Said::by(&mut follow).ok(), "first\nlast\n");
     // Older ones speak SPDY by POST, which is not served.
     for kubectl in kubectls().iter().filter(|path| !path.ends_with("kubectl.1.29")) {
         let run = |words: &[&str]| {

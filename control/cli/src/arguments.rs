@@ -50,6 +50,9 @@ pub struct Up {
     /// The server's configuration file, YAML.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The agent's configuration file, YAML.
+    #[arg(long, value_name = "FILE")]
+    pub agent_config: Option<PathBuf>,
     /// This machine's name as a node; its hostname by default.
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,

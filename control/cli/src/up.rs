@@ -150,6 +150,9 @@ fn agent_part(data: &DataDir, options: &Up, log: &str) -> Result<Part> {
     let program = agent_program()?;
     let mut arguments = common(data, log);
     arguments.push("--exit-with-parent".to_owned());
+    if let Some(config) = &options.agent_config {
+        arguments.extend(["--config".to_owned(), config.display().to_string()]);
+    }
     if let Some(name) = &options.node_name {
         arguments.extend(["--node-name".to_owned(), name.clone()]);
     }
