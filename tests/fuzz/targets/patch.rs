@@ -1,6 +1,8 @@
 //! A write of one object and a patch of it, through the whole pipeline over the store's in-memory twin.
 #![no_main]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use control_api::decode::decode_json;
 use control_api::{Resource, resource};
@@ -21,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 async fn run(resource: &'static Resource, object: Value, kind: PatchKind, patches: impl Iterator<Item = &[u8]>) {
-    let api = Api::new(MemoryStore::new());
+    let api = Api::new(Arc::new(MemoryStore::default()));
     bootstrap::bootstrap(&api).await.expect("the first namespaces can be made");
     let namespace = if resource.namespaced() { "default" } else { "" };
     let call = |verb: Verb, name: &str| Call {
