@@ -232,6 +232,7 @@ async fn fleet(
         cpu_milli: i64::try_from(machine.cpus).unwrap_or(1) * 1000,
         memory_bytes: i64::try_from(machine.allocatable_memory_bytes()).unwrap_or(i64::MAX),
         log_root: config.layout.logs(),
+        link_root: config.layout.log_links(),
         records: Records::new(config.layout.pods()),
     };
     Ok(Fleet::new(ports, settings, live))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub const DATA_DIR: &str = "/var/lib/bramble";
 const LOG_ROOT: &str = "/var/log/pods";
+const LINK_ROOT: &str = "/var/log/containers";
 
 /// One node's data folder.
 #[derive(Debug, Clone)]
@@ -40,5 +41,10 @@ impl Layout {
     /// The usual place for the default data folder; agents that share a machine keep their logs apart.
     pub fn logs(&self) -> PathBuf {
         if self.root == Path::new(DATA_DIR) { LOG_ROOT.into() } else { self.root.join("logs") }
+    }
+
+    /// Links to the containers' logs, likewise.
+    pub fn log_links(&self) -> PathBuf {
+        if self.root == Path::new(DATA_DIR) { LINK_ROOT.into() } else { self.root.join("log-links") }
     }
 }

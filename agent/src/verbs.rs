@@ -91,7 +91,8 @@ async fn stop(config: &Config) -> Result<()> {
 /// Only what the agent made: a server may keep its own data in the same folder.
 fn reset(config: &Config) -> Result<()> {
     let root = &config.layout.root;
-    let own = ["agent", "pods", "network", "images", "layers", "containers", "agent.pid", "logs"];
+    remove_logs(config)?;
+    let own = ["agent", "pods", "network", "images", "layers", "containers", "agent.pid", "logs", "log-links"];
     for path in own.map(|name| root.join(name)) {
         let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match removed {
@@ -101,6 +102,30 @@ fn reset(config: &Config) -> Result<()> {
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Logs of this node's pods, which by default lie where other programs keep theirs too.
+fn remove_logs(config: &Config) -> Result<()> {
+    let logs = config.layout.logs();
+    for pod in Cache::open(config.layout.cache())?.pods() {
+        let folder = agent_pods::spec::log_dir(&logs, &pod);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
+            }
+            _ => {}
+        }
+    }
+    let links = std::fs::read_dir(config.layout.log_links()).into_iter().flatten().flatten();
+    for link in links.map(|entry| entry.path()) {
+        let ours = std::fs::read_link(&link).is_ok_and(|target| target.starts_with(&logs));
+        if ours && !link.exists() {
+            std::fs::remove_file(&link).with_context(|| format!("cannot remove {}", link.display()))?;
+        }
+    }
+    // Only where they are empty now.
+    let _ = (std::fs::remove_dir(&logs), std::fs::remove_dir(config.layout.log_links()));
     Ok(())
 }
 

@@ -122,6 +122,9 @@ fn logs_follow_and_exec_talks_to_the_process() {
         assert_eq!(run(&["logs", "deployment/talk", "--tail=1"]).ok(), "three\n");
         run(&["logs", "deployment/talk", "--timestamps", "--tail=1"]).shows("Z three");
     }
+    let links: Vec<_> = std::fs::read_dir(cluster.data().join("log-links")).unwrap().flatten().collect();
+    assert_eq!(links.len(), 1, "a running container's log is linked");
+    assert!(std::fs::read_to_string(links[0].path()).unwrap().contains("stdout F three"));
     // A log that is followed ends by itself when its container does.
     let line = "echo first; sleep 1; echo last";
     let image = format!("--image={DEMO}");

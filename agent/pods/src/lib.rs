@@ -6,7 +6,7 @@
 //! Reading order: [`ports`] what is asked of the other parts; [`machine`] the pure state machine, drawn there;
 //! [`status`] a state as the kubelet would report it; [`spec`] a pod's container as the runtime takes it, with
 //! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`fleet`] all
-//! pods of the node; [`record`] what survives the agent; [`node`] the Node's own status; [`event`] core/v1 Events.
+//! pods of the node; [`log_link`] where log collectors look; [`record`] what survives the agent; [`node`] the Node's own status; [`event`] core/v1 Events.
 //!
 //! Absent on purpose: probes, lifecycle hooks and ephemeral containers come later; nothing here knows a container
 //! runtime, a registry or netlink; nothing waits for the control plane.
@@ -15,6 +15,7 @@ pub mod env;
 pub mod etc;
 pub mod event;
 pub mod fleet;
+pub mod log_link;
 pub mod machine;
 pub mod node;
 pub mod ports;

@@ -28,6 +28,8 @@ pub struct Settings {
     pub memory_bytes: i64,
     /// `/var/log/pods`, or a folder of the data dir.
     pub log_root: PathBuf,
+    /// `/var/log/containers`, or a folder of the data dir.
+    pub link_root: PathBuf,
     pub records: Records,
 }
 

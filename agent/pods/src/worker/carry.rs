@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Context, Message};
+use crate::log_link;
 use crate::machine::{Effect, Event, Signal, State, container};
 use crate::ports::{Exit, PortError};
 use crate::spec;
@@ -98,6 +99,9 @@ impl Context {
     }
 
     async fn remove_container(&self, container_id: &str) {
+        if let Err(error) = log_link::remove(&self.settings.link_root, container_id) {
+            tracing::warn!(uid = self.uid, container_id, %error, "the link to a log is not removed");
+        }
         for result in [
             self.ports.runtime.remove_container(&self.uid, container_id).await,
             self.ports.images.unmount(container_id).await,
@@ -130,6 +134,8 @@ impl Context {
             vec![self.ports.network.detach(&self.uid).await, self.ports.runtime.remove_sandbox(&self.uid).await];
         for id in container_ids {
             results.push(self.ports.images.unmount(id).await);
+            let unlinked = log_link::remove(&self.settings.link_root, id);
+            results.push(unlinked.map_err(|error| PortError::new(format!("cannot remove the link to a log: {error}"))));
         }
         let (ports, uid) = (self.ports.clone(), self.uid.clone());
         let unmounted = tokio::task::spawn_blocking(move || ports.volumes.unmount(&uid)).await;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use k8s_openapi::api::core::v1::Container;
 
 use super::Context;
+use crate::log_link;
 use crate::machine::{Event, Pulled, container};
 use crate::ports::{ContainerSpec, Image, PortError, StartError, UserIds};
 use crate::spec::Sources;
@@ -131,7 +132,11 @@ impl Context {
         spec.attempt = attempt;
         spec.rootfs = rootfs;
         spec.log_path = self.log_path(&spec.name, attempt);
+        let (log, container) = (spec.log_path.clone(), spec.name.clone());
         self.ports.runtime.create_container(&self.uid, spec).await?;
+        if let Err(error) = log_link::make(&self.settings.link_root, &self.pod, &container, id, &log) {
+            tracing::warn!(uid = self.uid, id, %error, "a container's log is not linked");
+        }
         self.ports.runtime.start_container(&self.uid, id).await?;
         Ok(())
     }
