@@ -92,3 +92,17 @@ fn pods_go_on_while_the_server_is_away() {
         cluster.k("get pod worker -o jsonpath={.status.containerStatuses[0].restartCount}").out == "1"
     });
 }
+
+#[test]
+fn a_stopped_agent_ends_its_pods_and_stays_stopped() {
+    let cluster = Cluster::start();
+    cluster.kubectl(&["run", "worker", &format!("--image={DEMO}")]).ok();
+    cluster.k("wait pod worker --for=condition=Ready --timeout=60s").ok();
+    let first = cluster.pid("agent").unwrap();
+    cluster.agent(&["stop"]).ok();
+    assert!(cluster.container_pids("").is_empty());
+    eventually("the agent is gone", 30, || nix::sys::signal::kill(first, None).is_err());
+    assert!(cluster.log().contains("ended as asked"), "{}", cluster.log());
+    assert!(cluster.pid("agent").is_none());
+    cluster.k("get --raw /readyz").shows("ok");
+}

@@ -1,4 +1,4 @@
-//! `bramble up`: starts the server and the agent beside it, and starts either again when it dies.
+//! `bramble up`: starts the server and the agent beside it, and starts either again when it crashes.
 //!
 //! ```text
 //! server started -> says READY on the notify socket -> agent started -> both supervised until SIGTERM or SIGINT
@@ -72,6 +72,11 @@ impl Part {
         self.child = None;
         if self.started.elapsed() > STEADY_AFTER {
             self.wait = RESTART_AFTER;
+        }
+        if status.success() {
+            // Somebody asked it to end: `bramble-agent stop`, or a SIGTERM.
+            tracing::info!(part = self.name, "ended as asked; the next `bramble up` starts it again");
+            return Some(status);
         }
         self.start_at = Some(Instant::now() + self.wait);
         tracing::error!(part = self.name, %status, again_in_s = self.wait.as_secs(), "ended");
