@@ -203,6 +203,19 @@ fn a_process_killed_by_hand_comes_back() {
     });
 }
 
+#[test]
+fn both_programs_can_be_measured() {
+    let cluster = Cluster::start();
+    cluster.apply(&web(DEMO, 1)).ok();
+    cluster.k("rollout status deployment/web --timeout=90s").ok();
+    let server = cluster.k("get --raw /metrics").ok().to_owned();
+    for name in ["apiserver_request_total", "process_resident_memory_bytes"] {
+        assert!(server.contains(name), "{name} is not in {server}");
+    }
+    let agent = cluster.http("http://127.0.0.1:10249/metrics").ok().to_owned();
+    assert!(agent.contains("process_resident_memory_bytes") && agent.contains("pods"), "{agent}");
+}
+
 /// Web servers that run in pods of this cluster, found by the cgroup parent that only its agent uses.
 fn web_pids(cluster: &Cluster) -> Vec<Pid> {
     cluster.container_pids("httpd")
