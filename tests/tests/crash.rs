@@ -3,19 +3,26 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::cluster::{Cluster, DEMO};
 use tests::program::eventually;
 
+/// Tries of one writer; most fail at once while the server is away.
+const WRITES_MAX: usize = 2000;
+
 #[test]
 fn a_killed_server_has_every_acknowledged_write() {
     let cluster = Cluster::start();
-    let acknowledged = Mutex::new(Vec::new());
+    let (acknowledged, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for writer in 0..4 {
-            let (cluster, acknowledged) = (&cluster, &acknowledged);
+            let (cluster, acknowledged, done) = (&cluster, &acknowledged, &done);
             scope.spawn(move || {
-                for index in 0..40 {
+                for index in 0..WRITES_MAX {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let name = format!("map-{writer}-{index}");
                     let said = cluster.k(&format!("create configmap {name} --from-literal=a={index}"));
                     if said.code == 0 {
@@ -30,10 +37,11 @@ fn a_killed_server_has_every_acknowledged_write() {
             cluster.kill_9("server");
             eventually("the server is back", 30, || cluster.k("get --raw /readyz").code == 0);
         }
+        done.store(true, Ordering::Relaxed);
     });
     let found = cluster.k("get configmaps -o name").ok().to_owned();
     let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(acknowledged.len() > 30);
+    assert!(acknowledged.len() > 24, "three rounds of nine");
     for name in acknowledged {
         assert!(found.lines().any(|line| line == format!("configmap/{name}")), "{name} is lost");
     }

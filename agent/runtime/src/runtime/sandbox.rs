@@ -53,6 +53,8 @@ fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
         .arg0("bramble-shim")
         .arg(dispatch::SHIM)
         .arg(&dir.0)
+        // The agent's environment may hold its join token.
+        .env_clear()
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .stdout(Stdio::null())
         .stderr(errors)
