@@ -51,6 +51,8 @@ async fn a_container_that_lacks_memory_dies_as_a_whole_where_the_kernel_can_do_i
     if is_unified() {
         assert_eq!((ended.exit.exit_code, log.len()), (137, 0));
     } else {
-        assert_eq!((ended.exit.exit_code, log[0].as_str()), (0, "survived"));
+        // The shell tells of the kill on stderr, which has no order with stdout.
+        assert_eq!(ended.exit.exit_code, 0);
+        assert!(log.iter().any(|line| line == "survived"), "{log:?}");
     }
 }
