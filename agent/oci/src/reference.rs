@@ -95,14 +95,15 @@ impl FromStr for Reference {
         if !is_repository(&repository) {
             return Err(bad());
         }
-        if path.len() > NAME_LENGTH_MAX {
-            return Err(ReferenceError::TooLong(text.to_owned()));
-        }
         let repository = if registry == "docker.io" && !repository.contains('/') {
             format!("library/{repository}")
         } else {
             repository
         };
+        // Of the full name, which the short form only stands for.
+        if registry.len() + 1 + repository.len() > NAME_LENGTH_MAX {
+            return Err(ReferenceError::TooLong(text.to_owned()));
+        }
         let tag = match (tag, digest) {
             (None, None) => Some("latest".to_owned()),
             (tag, _) => tag.map(str::to_owned),
@@ -173,6 +174,14 @@ mod tests {
     use super::*;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn the_length_that_counts_is_the_full_name_s() {
+        let long = "a".repeat(NAME_LENGTH_MAX - "docker.io/library/".len());
+        let reference: Reference = long.parse().expect("is as long as may be");
+        assert_eq!(reference.to_string().parse::<Reference>().expect("reads the same"), reference);
+        assert!(matches!(format!("{long}a").parse::<Reference>(), Err(ReferenceError::TooLong(_))));
+    }
 
     #[test]
     fn short_names_are_filled_in_as_docker_does() {

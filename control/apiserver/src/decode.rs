@@ -154,6 +154,9 @@ pub fn delete_options(
     if !body.is_empty() {
         value = decode(kind, body, for_kind("v1", "DeleteOptions"))?.value;
     }
+    if !value.is_object() {
+        return Err(Status::bad_request("the body of a delete must be a DeleteOptions object"));
+    }
     let mut from_query = |name: &str, found: Option<Value>| {
         if let Some(found) = found.filter(|_| value.get(name).is_none_or(Value::is_null)) {
             value[name] = found;
@@ -201,4 +204,16 @@ pub async fn collection_options(incomer: Incomer) -> Result<(Query, DeleteOption
     let body = read(incomer.http.into_body()).await?;
     let options = delete_options(&kind, &body, &incomer.query, &mut write)?;
     Ok((incomer.query, options, write))
+}
+
+#[cfg(test)]
+mod delete_tests {
+    use super::*;
+
+    #[test]
+    fn a_delete_whose_body_is_no_object_is_refused() {
+        let query = Query::parse("propagationPolicy=Foreground");
+        let refused = delete_options("", b"5", &query, &mut WriteOptions::default());
+        assert_eq!(refused.map_err(|status| status.code()), Err(400));
+    }
 }
