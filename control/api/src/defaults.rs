@@ -1,7 +1,11 @@
 //! Defaulting: what Kubernetes fills into an object when a client leaves it out.
 
+mod job;
 mod pod;
+mod policy;
 mod secret;
+mod service;
+mod storage;
 mod workload;
 
 use serde_json::Value;
@@ -21,6 +25,16 @@ pub fn apply(resource: &Resource, object: &mut Value) {
         "Namespace" => namespace(object),
         "Node" => node(object),
         "Secret" => secret::secret(object),
+        "DaemonSet" => workload::daemon_set(object),
+        "Job" => job::job(object),
+        "Service" => service::service(object),
+        "Endpoints" => service::endpoints(object),
+        "EndpointSlice" => service::endpoint_slice(object),
+        "NetworkPolicy" => policy::network_policy(object),
+        "RoleBinding" | "ClusterRoleBinding" => policy::binding(object),
+        "PersistentVolume" => storage::volume(object),
+        "PersistentVolumeClaim" => storage::claim(object),
+        "StorageClass" => storage::class(object),
         _ => {}
     }
 }

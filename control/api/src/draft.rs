@@ -16,6 +16,14 @@ pub struct Draft {
 /// What stands before the revision.
 const UNVERSIONED: &[u8] = b"\"resourceVersion\":\"";
 
+/// What stands before that.
+const METADATA: &[u8] = b"\"metadata\":{";
+
+/// Where `wanted` begins in `bytes`.
+pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
 /// A body that cannot become a [`Draft`].
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
@@ -61,6 +69,26 @@ impl Draft {
         }
         json.push(b'}');
         Ok(Self { json, revision_at, meta })
+    }
+
+    /// An object as the store has it, at `revision`, taken up again without being parsed; `None` where it was not a
+    /// draft once.
+    pub(crate) fn reopen(json: &[u8], meta: Meta, revision: u64) -> Option<Self> {
+        let before = [METADATA, UNVERSIONED].concat();
+        let revision_at = find(json, &before)? + before.len();
+        let digits = revision.to_string();
+        let tail = json[revision_at..].strip_prefix(digits.as_bytes()).filter(|tail| tail.starts_with(b"\""))?;
+        Some(Self { json: [&json[..revision_at], tail].concat(), revision_at, meta })
+    }
+
+    /// Puts `value` between `from` and `to` in the bytes behind the revision.
+    pub(crate) fn splice(&mut self, from: usize, to: usize, value: &[u8]) {
+        debug_assert!(from > self.revision_at);
+        self.json.splice(from..to, value.iter().copied());
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.json
     }
 
     /// The final bytes, with `revision` as the object's resourceVersion, in a buffer without spare room: objects are

@@ -100,6 +100,12 @@ impl FieldError {
         Self::make(FieldErrorKind::TooLong, field, None, format!("may not be more than {max} bytes"))
     }
 
+    /// A list of `count` items where at most `max` may be.
+    pub fn too_many(field: impl Into<String>, count: usize, max: usize) -> Self {
+        let detail = format!("must have at most {max} items");
+        Self::make(FieldErrorKind::TooMany, field, Some(&json!(count)), detail)
+    }
+
     /// The message without the field's path, as in `Status.details.causes[].message`.
     pub fn message(&self) -> String {
         let mut text = self.kind.words().to_owned();

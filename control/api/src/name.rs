@@ -9,6 +9,7 @@ const PORT_NAME_MAX: usize = 15;
 const CONFIG_KEY_MAX: usize = 253;
 
 const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const DNS_1035_LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const DNS_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const QUALIFIED_NAME: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -39,6 +40,26 @@ pub fn dns_label(text: &str) -> Vec<String> {
         wrong.push(DNS_LABEL.to_owned());
     }
     wrong
+}
+
+/// Why `text` is no RFC 1035 label, as names of Services are: it starts with a letter.
+pub fn dns_1035_label(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text.len() > DNS_LABEL_MAX {
+        wrong.push(too_long(DNS_LABEL_MAX));
+    }
+    if !is_bounded(text, is_lower, b"") || !text.starts_with(|first: char| first.is_ascii_lowercase()) {
+        wrong.push(DNS_1035_LABEL.to_owned());
+    }
+    wrong
+}
+
+/// Why `text` cannot stand between two slashes of an address, as names of roles must.
+pub fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"].into_iter().filter(|part| text.contains(part)).map(|part| format!("may not contain '{part}'")).collect()
 }
 
 /// Why `text` is no RFC 1123 subdomain.
@@ -167,6 +188,18 @@ mod tests {
         assert!(dns_subdomain("a.b-c.d").is_empty());
         for bad in ["", ".a", "a..b", "a.-b", "A.b"] {
             assert!(!dns_subdomain(bad).is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn services_start_with_a_letter_and_roles_may_have_colons() {
+        assert!(dns_1035_label("web-1").is_empty());
+        for bad in ["", "1a", "a.b", "A", "a-", &"a".repeat(64)] {
+            assert!(!dns_1035_label(bad).is_empty(), "{bad}");
+        }
+        assert!(path_segment("system:node:a.b").is_empty());
+        for bad in [".", "..", "a/b", "a%b"] {
+            assert!(!path_segment(bad).is_empty(), "{bad}");
         }
     }
 

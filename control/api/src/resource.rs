@@ -86,13 +86,16 @@ macro_rules! resource {
     };
 }
 
-const POD_SUBRESOURCES: &[&str] = &["status", "log", "exec", "binding", "eviction"];
+const POD_SUBRESOURCES: &[&str] =
+    &["status", "log", "exec", "attach", "portforward", "proxy", "binding", "eviction", "ephemeralcontainers"];
+const STATUS_PROXY: &[&str] = &["status", "proxy"];
 const STATUS: &[&str] = &["status"];
+const TOKEN: &[&str] = &["token"];
 const STATUS_FINALIZE: &[&str] = &["status", "finalize"];
 const STATUS_SCALE: &[&str] = &["status", "scale"];
 
 resource!(NAMESPACES, "", "v1", "Namespace", "namespaces", "namespace", &["ns"], NONE, Cluster, STATUS_FINALIZE);
-resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS);
+resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS_PROXY);
 resource!(PODS, "", "v1", "Pod", "pods", "pod", &["po"], ALL, Namespaced, POD_SUBRESOURCES);
 resource!(CONFIG_MAPS, "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], NONE, Namespaced, NONE);
 resource!(SECRETS, "", "v1", "Secret", "secrets", "secret", NONE, NONE, Namespaced, NONE);
@@ -106,7 +109,7 @@ resource!(
     &["sa"],
     NONE,
     Namespaced,
-    NONE
+    TOKEN
 );
 resource!(EVENTS, "", "v1", "Event", "events", "event", &["ev"], NONE, Namespaced, NONE);
 resource!(
@@ -133,9 +136,122 @@ resource!(
     Namespaced,
     STATUS_SCALE
 );
+resource!(SERVICES, "", "v1", "Service", "services", "service", &["svc"], ALL, Namespaced, STATUS_PROXY);
+resource!(ENDPOINTS, "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], NONE, Namespaced, NONE);
+resource!(
+    PERSISTENT_VOLUMES,
+    "",
+    "v1",
+    "PersistentVolume",
+    "persistentvolumes",
+    "persistentvolume",
+    &["pv"],
+    NONE,
+    Cluster,
+    STATUS
+);
+resource!(
+    PERSISTENT_VOLUME_CLAIMS,
+    "",
+    "v1",
+    "PersistentVolumeClaim",
+    "persistentvolumeclaims",
+    "persistentvolumeclaim",
+    &["pvc"],
+    NONE,
+    Namespaced,
+    STATUS
+);
+resource!(DAEMON_SETS, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], ALL, Namespaced, STATUS);
+resource!(
+    CONTROLLER_REVISIONS,
+    "apps",
+    "v1",
+    "ControllerRevision",
+    "controllerrevisions",
+    "controllerrevision",
+    NONE,
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(JOBS, "batch", "v1", "Job", "jobs", "job", NONE, ALL, Namespaced, STATUS);
+resource!(
+    ENDPOINT_SLICES,
+    "discovery.k8s.io",
+    "v1",
+    "EndpointSlice",
+    "endpointslices",
+    "endpointslice",
+    NONE,
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(
+    NETWORK_POLICIES,
+    "networking.k8s.io",
+    "v1",
+    "NetworkPolicy",
+    "networkpolicies",
+    "networkpolicy",
+    &["netpol"],
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(ROLES, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, NONE, Namespaced, NONE);
+resource!(
+    ROLE_BINDINGS,
+    "rbac.authorization.k8s.io",
+    "v1",
+    "RoleBinding",
+    "rolebindings",
+    "rolebinding",
+    NONE,
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(
+    CLUSTER_ROLES,
+    "rbac.authorization.k8s.io",
+    "v1",
+    "ClusterRole",
+    "clusterroles",
+    "clusterrole",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    CLUSTER_ROLE_BINDINGS,
+    "rbac.authorization.k8s.io",
+    "v1",
+    "ClusterRoleBinding",
+    "clusterrolebindings",
+    "clusterrolebinding",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    STORAGE_CLASSES,
+    "storage.k8s.io",
+    "v1",
+    "StorageClass",
+    "storageclasses",
+    "storageclass",
+    &["sc"],
+    NONE,
+    Cluster,
+    NONE
+);
 resource!(LEASES, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, NONE, Namespaced, NONE);
 
-static TABLE: [&Resource; 10] = [
+static TABLE: [&Resource; 24] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -143,19 +259,137 @@ static TABLE: [&Resource; 10] = [
     &SECRETS,
     &SERVICE_ACCOUNTS,
     &EVENTS,
+    &SERVICES,
+    &ENDPOINTS,
+    &PERSISTENT_VOLUMES,
+    &PERSISTENT_VOLUME_CLAIMS,
     &DEPLOYMENTS,
     &REPLICA_SETS,
+    &DAEMON_SETS,
+    &CONTROLLER_REVISIONS,
+    &JOBS,
     &LEASES,
+    &ENDPOINT_SLICES,
+    &NETWORK_POLICIES,
+    &ROLES,
+    &ROLE_BINDINGS,
+    &CLUSTER_ROLES,
+    &CLUSTER_ROLE_BINDINGS,
+    &STORAGE_CLASSES,
 ];
 
-/// Every served resource.
+resource!(
+    SELF_SUBJECT_REVIEWS,
+    "authentication.k8s.io",
+    "v1",
+    "SelfSubjectReview",
+    "selfsubjectreviews",
+    "selfsubjectreview",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    TOKEN_REVIEWS,
+    "authentication.k8s.io",
+    "v1",
+    "TokenReview",
+    "tokenreviews",
+    "tokenreview",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    LOCAL_SUBJECT_ACCESS_REVIEWS,
+    "authorization.k8s.io",
+    "v1",
+    "LocalSubjectAccessReview",
+    "localsubjectaccessreviews",
+    "localsubjectaccessreview",
+    NONE,
+    NONE,
+    Namespaced,
+    NONE
+);
+resource!(
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    "authorization.k8s.io",
+    "v1",
+    "SelfSubjectAccessReview",
+    "selfsubjectaccessreviews",
+    "selfsubjectaccessreview",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    SELF_SUBJECT_RULES_REVIEWS,
+    "authorization.k8s.io",
+    "v1",
+    "SelfSubjectRulesReview",
+    "selfsubjectrulesreviews",
+    "selfsubjectrulesreview",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+resource!(
+    SUBJECT_ACCESS_REVIEWS,
+    "authorization.k8s.io",
+    "v1",
+    "SubjectAccessReview",
+    "subjectaccessreviews",
+    "subjectaccessreview",
+    NONE,
+    NONE,
+    Cluster,
+    NONE
+);
+
+/// Kinds that are answered and never stored.
+static REVIEWS: [&Resource; 6] = [
+    &SELF_SUBJECT_REVIEWS,
+    &TOKEN_REVIEWS,
+    &LOCAL_SUBJECT_ACCESS_REVIEWS,
+    &SELF_SUBJECT_ACCESS_REVIEWS,
+    &SELF_SUBJECT_RULES_REVIEWS,
+    &SUBJECT_ACCESS_REVIEWS,
+];
+
+resource!(NODE_METRICS, "metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", "", NONE, NONE, Cluster, NONE);
+resource!(POD_METRICS, "metrics.k8s.io", "v1beta1", "PodMetrics", "pods", "", NONE, NONE, Namespaced, NONE);
+
+/// Kinds that are measured when they are read.
+static MEASURED: [&Resource; 2] = [&NODE_METRICS, &POD_METRICS];
+
+/// Every resource whose objects are stored.
 pub fn all() -> &'static [&'static Resource] {
     &TABLE
 }
 
-/// The resource at `/apis/GROUP/VERSION/PLURAL` (`group` empty for `/api/v1`).
+/// Every resource that is served, reviews and what is measured too.
+pub fn served() -> impl Iterator<Item = &'static Resource> {
+    TABLE.iter().chain(&REVIEWS).chain(&MEASURED).copied()
+}
+
+/// Whether objects of this kind are answered and never stored: only a create is served.
+pub fn is_review(resource: &Resource) -> bool {
+    REVIEWS.contains(&resource)
+}
+
+/// Whether objects of this kind are measured when they are read: only get and list are served.
+pub fn is_measured(resource: &Resource) -> bool {
+    MEASURED.contains(&resource)
+}
+
+/// The resource at `/apis/GROUP/VERSION/PLURAL` (`group` empty for `/api/v1`) of all that are served.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    TABLE.iter().find(|row| row.group == group && row.version == version && row.plural == plural).copied()
+    served().find(|row| row.group == group && row.version == version && row.plural == plural)
 }
 
 /// The resource of a body's `apiVersion` and `kind`.

@@ -1,11 +1,17 @@
 //! What the server itself decides about an object before validation: status on create, generation, what a status
 //! update may not touch.
 
+mod daemon_set;
+mod job;
+
 use serde_json::{Value, json};
 
 use crate::object::{child, get, integer, list, put, text};
-use crate::qos;
 use crate::resource::Resource;
+use crate::{qos, service};
+
+pub use job::{CONTROLLER_UID_LABEL, JOB_NAME_LABEL};
+pub(crate) use job::{OLD_NAME_LABEL, OLD_UID_LABEL};
 
 /// The finalizer that holds a namespace until its contents are gone; it lives in the spec.
 pub const NAMESPACE_FINALIZER: &str = "kubernetes";
@@ -14,7 +20,8 @@ pub const NAMESPACE_FINALIZER: &str = "kubernetes";
 const SERVER_SET: [&str; 5] =
     ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "resourceVersion"];
 
-/// Resets what a client may not set on create. Call after defaulting and before [`crate::validate::create`].
+/// Resets what a client may not set on create, and sets what follows from the name and the uid, which must be there.
+/// Call after defaulting and before [`crate::validate::create`].
 pub fn prepare_create(resource: &Resource, object: &mut Value) {
     if let Some(metadata) = child(object, "metadata").and_then(Value::as_object_mut) {
         metadata.retain(|key, value| !value.is_null() && !SERVER_SET.contains(&key.as_str()));
@@ -30,6 +37,26 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             object["status"] = json!({"phase": "Active"});
             add_namespace_finalizer(object);
         }
+        "DaemonSet" => {
+            object["status"] = json!({
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+            });
+            daemon_set::created(object);
+        }
+        "Job" => {
+            object["status"] = json!({});
+            job::select(object);
+        }
+        "Service" => {
+            object["status"] = json!({"loadBalancer": {}});
+            service::complete(object, None);
+        }
+        "PersistentVolume" => {
+            let now = get(object, "/metadata/creationTimestamp").cloned();
+            object["status"] = json!({"phase": "Pending"});
+            put(&mut object["status"], "lastPhaseTransitionTime", now);
+        }
+        "PersistentVolumeClaim" => object["status"] = json!({"phase": "Pending"}),
         _ => {}
     }
 }
@@ -47,6 +74,17 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
         Some("finalize") => put(new, "status", get(old, "/status").cloned()),
         _ => keep_status(resource, new, old),
     }
+    match (resource.kind, subresource) {
+        ("Service", None) => {
+            service::complete(new, Some(old));
+            // An address of a balancer that is gone would go on being announced.
+            if text(new, "/spec/type") != "LoadBalancer" {
+                new["status"] = json!({"loadBalancer": {}});
+            }
+        }
+        ("DaemonSet", _) => daemon_set::updated(new, old),
+        _ => {}
+    }
     let before = integer(old, "/metadata/generation");
     // Where a pod runs is the scheduler's answer, not a new wish.
     let bound = subresource == Some("binding");
@@ -61,7 +99,10 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
 }
 
 fn has_generation(resource: &Resource) -> bool {
-    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet")
+    matches!(
+        resource.kind,
+        "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job" | "NetworkPolicy" | "EndpointSlice"
+    )
 }
 
 fn has_status(resource: &Resource) -> bool {
@@ -129,8 +170,14 @@ fn keep_for_status(resource: &Resource, new: &mut Value, old: &Value) {
     }
 }
 
-/// Whether what controllers act upon changed: the spec, and for a Deployment its annotations too.
+/// Whether what controllers act upon changed: the spec, for a Deployment its annotations too, and of an EndpointSlice,
+/// which has no spec, all but other metadata.
 fn desired_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    if resource.kind == "EndpointSlice" {
+        let labels = |object| get(object, "/metadata/labels").filter(|value| *value != &json!({}));
+        let differs = |key: &str| new.get(key) != old.get(key);
+        return ["endpoints", "ports", "addressType"].into_iter().any(differs) || labels(new) != labels(old);
+    }
     let annotations = |object| get(object, "/metadata/annotations").filter(|value| *value != &json!({}));
     new.get("spec") != old.get("spec") || (resource.kind == "Deployment" && annotations(new) != annotations(old))
 }
@@ -138,7 +185,9 @@ fn desired_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::{CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, NODES, PODS};
+    use crate::resource::{
+        CONFIG_MAPS, DEPLOYMENTS, ENDPOINT_SLICES, NAMESPACES, NETWORK_POLICIES, NODES, PODS, SERVICES,
+    };
 
     #[test]
     fn a_create_cannot_bring_a_status_or_a_deletion() {
@@ -176,6 +225,37 @@ mod tests {
         annotated["metadata"]["annotations"] = json!({"a": "b"});
         prepare_update(&DEPLOYMENTS, &mut annotated, &old, None);
         assert_eq!(annotated["metadata"]["generation"], 4);
+    }
+
+    #[test]
+    fn a_slice_counts_its_endpoints_and_a_policy_its_spec() {
+        let old =
+            json!({"metadata": {"name": "a", "generation": 1, "labels": {"a": "b"}}, "endpoints": [], "ports": []});
+        let mut new = old.clone();
+        new["metadata"]["annotations"] = json!({"x": "y"});
+        prepare_update(&ENDPOINT_SLICES, &mut new, &old, None);
+        assert_eq!(new["metadata"]["generation"], 1);
+        new["endpoints"] = json!([{"addresses": ["10.42.0.1"]}]);
+        prepare_update(&ENDPOINT_SLICES, &mut new, &old, None);
+        assert_eq!(new["metadata"]["generation"], 2);
+        let mut policy = json!({"metadata": {"name": "a"}, "spec": {}});
+        prepare_create(&NETWORK_POLICIES, &mut policy);
+        assert_eq!(policy["metadata"]["generation"], 1);
+    }
+
+    #[test]
+    fn a_service_that_is_no_balancer_any_more_loses_its_addresses() {
+        let old = json!({
+            "metadata": {"name": "a"}, "spec": {"type": "LoadBalancer", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+        });
+        let mut new = old.clone();
+        new["metadata"]["labels"] = json!({"a": "b"});
+        prepare_update(&SERVICES, &mut new, &old, None);
+        assert_eq!(new["status"], old["status"]);
+        new["spec"]["type"] = json!("ClusterIP");
+        prepare_update(&SERVICES, &mut new, &old, None);
+        assert_eq!(new["status"], json!({"loadBalancer": {}}));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the server asks of a node on a pod's behalf: logs and exec. Travels as postcard, so fields are only ever appended.
+//! What the server asks of a node on a pod's behalf: logs, exec, attach, forwarded ports. Travels as postcard, so fields are only ever appended.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +33,37 @@ pub struct ExecRequest {
     pub tty: bool,
 }
 
+/// `pods/NAME/attach`: the streams of a container's own process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachRequest {
+    pub namespace: String,
+    pub pod: String,
+    pub pod_uid: String,
+    pub container: String,
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    /// The container has a terminal.
+    pub tty: bool,
+    /// Its input ends with the first client's.
+    pub stdin_once: bool,
+}
+
+/// One connection to a port of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRequest {
+    pub namespace: String,
+    pub pod: String,
+    pub pod_uid: String,
+    pub port: u16,
+    /// The pod's own address; empty for its loopback.
+    pub address: String,
+}
+
 /// From the client to the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecInput {
-    Stdin(Vec<u8>),
+    Stdin(#[serde(with = "crate::raw")] Vec<u8>),
     CloseStdin,
     Resize { columns: u16, rows: u16 },
 }
@@ -44,8 +71,8 @@ pub enum ExecInput {
 /// From the process to the client. `Exited` or `Failed` is the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecOutput {
-    Stdout(Vec<u8>),
-    Stderr(Vec<u8>),
+    Stdout(#[serde(with = "crate::raw")] Vec<u8>),
+    Stderr(#[serde(with = "crate::raw")] Vec<u8>),
     Exited { code: i32 },
     Failed { message: String },
 }

@@ -2,14 +2,19 @@
 
 mod age;
 mod event;
+mod job;
 mod node;
 mod plain;
 mod pod;
+mod role;
+mod service;
+mod storage;
 mod workload;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::object::map;
 use crate::resource::Resource;
 
 pub use age::human_duration;
@@ -80,6 +85,18 @@ fn printer(resource: &Resource) -> &'static Printer {
         "Secret" => &plain::SECRET,
         "ServiceAccount" => &plain::SERVICE_ACCOUNT,
         "Lease" => &plain::LEASE,
+        "DaemonSet" => &workload::DAEMON_SET,
+        "ControllerRevision" => &workload::CONTROLLER_REVISION,
+        "Job" => &job::PRINTER,
+        "Service" => &service::SERVICE,
+        "Endpoints" => &service::ENDPOINTS,
+        "EndpointSlice" => &service::ENDPOINT_SLICE,
+        "NetworkPolicy" => &plain::NETWORK_POLICY,
+        "Role" | "ClusterRole" => &role::ROLE,
+        "RoleBinding" | "ClusterRoleBinding" => &role::BINDING,
+        "PersistentVolume" => &storage::VOLUME,
+        "PersistentVolumeClaim" => &storage::CLAIM,
+        "StorageClass" => &storage::CLASS,
         _ => &plain::ANY,
     }
 }
@@ -97,6 +114,15 @@ pub fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
 /// A text cell; `placeholder` stands for nothing.
 fn or(text: &str, placeholder: &str) -> Value {
     Value::String(if text.is_empty() { placeholder } else { text }.to_owned())
+}
+
+/// A map of labels as `a=b,c=d`, keys in order.
+fn labels(object: &Value, pointer: &str) -> String {
+    let pairs = map(object, pointer).into_iter().flatten();
+    let mut pairs: Vec<String> =
+        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    pairs.sort_unstable();
+    pairs.join(",")
 }
 
 #[cfg(test)]

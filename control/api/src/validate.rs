@@ -6,18 +6,25 @@
 mod check;
 mod container;
 mod data;
+mod endpoints;
 mod env;
+mod ephemeral;
 mod event;
+mod job;
 mod lease;
 mod meta;
+mod network_policy;
 mod node;
 mod pod;
 mod port;
 mod probe;
 mod resources;
+mod role;
 mod scheduling;
 mod selector;
+mod service;
 mod spec;
+mod storage;
 mod unsupported;
 mod volume;
 mod workload;
@@ -31,6 +38,7 @@ use crate::resource::Resource;
 pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut wrong = Vec::new();
     meta::create(resource, object, &mut wrong);
+    ephemeral::refuse_new(object, &mut wrong);
     contents(resource, object, &mut wrong);
     wrong
 }
@@ -41,28 +49,57 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
 pub fn update(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut wrong = Vec::new();
     meta::update(new, old, &mut wrong);
+    if resource.kind != "Pod" {
+        ephemeral::refuse_new(new, &mut wrong);
+    }
     // An unchanged spec was valid when it came; a stricter later version must not hold up finalizers or labels.
-    if new.get("spec") != old.get("spec") || !matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet") {
+    if new.get("spec") != old.get("spec") || !keeps_old_spec(resource) {
         contents(resource, new, &mut wrong);
     }
     match resource.kind {
         "Pod" => pod::update(new, old, &mut wrong),
-        "Deployment" | "ReplicaSet" => workload::update(new, old, &mut wrong),
+        "Deployment" | "ReplicaSet" | "DaemonSet" => workload::update(new, old, &mut wrong),
         "ConfigMap" => data::config_map_update(new, old, &mut wrong),
         "Secret" => data::secret_update(new, old, &mut wrong),
         "Node" => node::update(new, old, &mut wrong),
+        "Job" => job::update(new, old, &mut wrong),
+        "ControllerRevision" => workload::controller_revision_update(new, old, &mut wrong),
+        "Service" => service::update(new, old, &mut wrong),
+        "EndpointSlice" => endpoints::slice_update(new, old, &mut wrong),
+        "RoleBinding" | "ClusterRoleBinding" => role::binding_update(new, old, &mut wrong),
+        "PersistentVolume" => storage::volume_update(new, old, &mut wrong),
+        "PersistentVolumeClaim" => storage::claim_update(new, old, &mut wrong),
+        "StorageClass" => storage::class_update(new, old, &mut wrong),
         _ => {}
     }
     wrong
+}
+
+fn keeps_old_spec(resource: &Resource) -> bool {
+    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job")
 }
 
 /// Complaints about `new` as the successor of `old` through the `status` subresource.
 pub fn update_status(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut wrong = Vec::new();
     meta::update(new, old, &mut wrong);
-    if matches!(resource.kind, "Deployment" | "ReplicaSet") {
-        workload::status(new, &mut wrong);
+    match resource.kind {
+        "Deployment" | "ReplicaSet" => workload::status(new, &mut wrong),
+        "DaemonSet" => workload::daemon_set_status(new, &mut wrong),
+        "Job" => job::status(new, &mut wrong),
+        "Service" => service::status(new, &mut wrong),
+        "PersistentVolume" => storage::volume_status(new, &mut wrong),
+        "PersistentVolumeClaim" => storage::claim_status(new, &mut wrong),
+        _ => {}
     }
+    wrong
+}
+
+/// Complaints about `new` as the successor of `old` through a pod's `ephemeralcontainers`.
+pub fn update_ephemeral(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut wrong = Vec::new();
+    meta::update(new, old, &mut wrong);
+    ephemeral::update(new, old, &mut wrong);
     wrong
 }
 
@@ -76,6 +113,18 @@ fn contents(resource: &Resource, object: &Value, wrong: &mut Vec<FieldError>) {
         "Node" => node::create(object, wrong),
         "Lease" => lease::create(object, wrong),
         "Event" => event::create(object, wrong),
+        "DaemonSet" => workload::daemon_set(object, wrong),
+        "ControllerRevision" => workload::controller_revision(object, wrong),
+        "Job" => job::create(object, wrong),
+        "Service" => service::create(object, wrong),
+        "Endpoints" => endpoints::endpoints(object, wrong),
+        "EndpointSlice" => endpoints::slice(object, wrong),
+        "NetworkPolicy" => network_policy::create(object, wrong),
+        "Role" | "ClusterRole" => role::role(object, resource, wrong),
+        "RoleBinding" | "ClusterRoleBinding" => role::binding(object, resource, wrong),
+        "PersistentVolume" => storage::volume(object, wrong),
+        "PersistentVolumeClaim" => storage::claim(object, wrong),
+        "StorageClass" => storage::class(object, wrong),
         _ => {}
     }
 }

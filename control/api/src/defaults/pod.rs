@@ -11,7 +11,7 @@ const VOLUME_MODE: i32 = 0o644;
 const TOKEN_EXPIRATION_SECONDS: i64 = 3600;
 
 /// Every list of containers in a pod spec.
-const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// A pod: its spec, and what a template leaves open.
 pub(super) fn pod(object: &mut Value) {

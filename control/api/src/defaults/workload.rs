@@ -33,7 +33,21 @@ pub(super) fn replica_set(object: &mut Value) {
     template(spec);
 }
 
-fn template(spec: &mut Value) {
+pub(super) fn daemon_set(object: &mut Value) {
+    let Some(spec) = child(object, "spec") else { return };
+    fill(spec, "revisionHistoryLimit", REVISION_HISTORY_LIMIT);
+    if let Some(strategy) = child(spec, "updateStrategy") {
+        fill(strategy, "type", "RollingUpdate");
+        let rolls = strategy["type"] == "RollingUpdate";
+        if let Some(rolling) = rolls.then(|| child(strategy, "rollingUpdate")).flatten() {
+            fill(rolling, "maxUnavailable", 1);
+            fill(rolling, "maxSurge", 0);
+        }
+    }
+    template(spec);
+}
+
+pub(super) fn template(spec: &mut Value) {
     let Some(template) = child(spec, "template") else { return };
     if let Some(spec) = child(template, "spec") {
         pod::spec(spec);
@@ -61,6 +75,15 @@ mod tests {
         assert_eq!(spec["strategy"], rolling);
         assert_eq!(spec["template"]["spec"]["restartPolicy"], "Always");
         assert_eq!(spec["template"]["spec"].get("enableServiceLinks"), None);
+    }
+
+    #[test]
+    fn a_daemon_set_updates_one_node_at_a_time() {
+        let mut object = json!({"spec": {}});
+        daemon_set(&mut object);
+        let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}});
+        assert_eq!(object["spec"]["updateStrategy"], rolling);
+        assert_eq!(object["spec"]["revisionHistoryLimit"], 10);
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub fn supported_fields(resource: &Resource) -> &'static [&'static str] {
         "namespaces" => &["status.phase"],
         "secrets" => &["type"],
         "replicasets.apps" => &["status.replicas"],
+        "jobs.batch" => &["status.successful"],
+        "services" => &["spec.clusterIP", "spec.type"],
         "events" => &[
             "involvedObject.kind",
             "involvedObject.namespace",
@@ -114,10 +116,12 @@ fn field_text(object: &Value, path: &str) -> String {
         let reporting = || object.get("reportingComponent").and_then(Value::as_str).unwrap_or("");
         return if component.is_empty() { reporting().to_owned() } else { component.to_owned() };
     }
+    // The selector keeps the name that the count had before it was `succeeded`.
+    let path = if path == "status.successful" { "status.succeeded" } else { path };
     match path.split('.').try_fold(object, |value, part| value.get(part)) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
-        Some(Value::Null) | None if path == "status.replicas" => "0".to_owned(),
+        Some(Value::Null) | None if matches!(path, "status.replicas" | "status.succeeded") => "0".to_owned(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     }
@@ -182,7 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::resource::{CONFIG_MAPS, NODES, PODS};
+    use crate::resource::{CONFIG_MAPS, JOBS, NODES, PODS, SERVICES};
 
     #[test]
     fn terms_compare_fields_as_text() {
@@ -202,6 +206,17 @@ mod tests {
         let cordoned = json!({"spec": {"unschedulable": true}});
         assert!(FieldSelector::parse("spec.unschedulable=true").expect("parses").matches(&cordoned));
         assert!(FieldSelector::parse("spec.unschedulable=false").expect("parses").matches(&json!({})));
+    }
+
+    #[test]
+    fn jobs_are_selected_by_their_successes_and_services_by_type() {
+        let selector = FieldSelector::parse("status.successful=0").expect("parses");
+        assert_eq!(selector.check(&JOBS), Ok(()));
+        assert!(selector.matches(&json!({"status": {}})));
+        assert!(!selector.matches(&json!({"status": {"succeeded": 2}})));
+        let selector = FieldSelector::parse("spec.type=NodePort,spec.clusterIP!=None").expect("parses");
+        assert_eq!(selector.check(&SERVICES), Ok(()));
+        assert!(selector.matches(&json!({"spec": {"type": "NodePort", "clusterIP": "10.43.0.2"}})));
     }
 
     #[test]

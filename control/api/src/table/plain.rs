@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::object::{list, map, text};
+use crate::scale::selector_text;
 
 use super::age::age;
-use super::{AGE, Column, NAME, Printer};
+use super::{AGE, Column, NAME, Printer, or};
 
 fn name(object: &Value) -> Value {
     json!(text(object, "/metadata/name"))
@@ -55,6 +56,14 @@ pub(super) static SERVICE_ACCOUNT: Printer = Printer {
 pub(super) static LEASE: Printer = Printer {
     columns: &[NAME, Column::string("Holder", "The identity of the holder of the lease."), AGE],
     cells: |object, now| vec![name(object), json!(text(object, "/spec/holderIdentity")), age(object, now)],
+};
+
+pub(super) static NETWORK_POLICY: Printer = Printer {
+    columns: &[NAME, Column::string("Pod-Selector", "The pods that the policy is about."), AGE],
+    cells: |object, now| {
+        let selector = selector_text(object.pointer("/spec/podSelector").unwrap_or(&Value::Null));
+        vec![name(object), or(&selector, "<none>"), age(object, now)]
+    },
 };
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) fn containers(spec: &Value, path: &str, wrong: &mut Errors) {
     for key in ["containers", "initContainers"] {
         for (at, container) in list(spec, &format!("/{key}")).iter().enumerate() {
             let path = format!("{path}.{key}[{at}]");
-            one(container, &path, wrong);
+            one(container, &path, spec, wrong);
             let given = text(container, "/name");
             if !given.is_empty() && !names.insert(given) {
                 wrong.push(FieldError::duplicate(format!("{path}.name"), &json!(given)));
@@ -42,7 +42,14 @@ pub(super) fn containers(spec: &Value, path: &str, wrong: &mut Errors) {
     port::host_ports(spec, path, wrong);
 }
 
-fn one(container: &Value, path: &str, wrong: &mut Errors) {
+/// One that is added to the others of a pod that is there.
+pub(super) fn beside_others(container: &Value, path: &str, spec: &Value, wrong: &mut Errors) {
+    let volumes: BTreeSet<&str> = list(spec, "/volumes").iter().map(|volume| text(volume, "/name")).collect();
+    one(container, path, spec, wrong);
+    mounts(container, path, &volumes, wrong);
+}
+
+fn one(container: &Value, path: &str, spec: &Value, wrong: &mut Errors) {
     required(container, path, "name", name::dns_label, wrong);
     let image = text(container, "/image");
     if image.is_empty() {
@@ -55,13 +62,18 @@ fn one(container: &Value, path: &str, wrong: &mut Errors) {
     one_of(container, path, "terminationMessagePolicy", &MESSAGE_POLICIES, wrong);
     env::env(container, path, wrong);
     resources::resources(container, path, wrong);
-    probe::probes(container, path, wrong);
+    probe::probes(container, path, spec, wrong);
     if let Some(context) = get(container, "/securityContext") {
         security(context, &format!("{path}.securityContext"), wrong);
     }
 }
 
 fn refuse_of_init(container: &Value, path: &str, wrong: &mut Errors) {
+    // Other policies came with restart rules, which are refused.
+    one_of(container, path, "restartPolicy", &["Always"], wrong);
+    if text(container, "/restartPolicy") == "Always" {
+        return;
+    }
     for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         if get(container, &format!("/{key}")).is_some() {
             let why = "may not be set for init containers without restartPolicy=Always";
@@ -73,6 +85,8 @@ fn refuse_of_init(container: &Value, path: &str, wrong: &mut Errors) {
 fn security(context: &Value, path: &str, wrong: &mut Errors) {
     between(context, path, "runAsUser", 0, ID_MAX, wrong);
     between(context, path, "runAsGroup", 0, ID_MAX, wrong);
+    one_of(context, path, "procMount", &["Default", "Unmasked"], wrong);
+    seccomp(context, path, wrong);
     if get(context, "/allowPrivilegeEscalation") == Some(&json!(false)) {
         let forced = if flag(context, "/privileged") {
             "`privileged` to true"
@@ -83,6 +97,29 @@ fn security(context: &Value, path: &str, wrong: &mut Errors) {
         };
         let why = format!("cannot set `allowPrivilegeEscalation` to false and {forced}");
         wrong.push(FieldError::invalid(path, context, why));
+    }
+}
+
+/// Of a pod or a container.
+pub(super) fn seccomp(context: &Value, path: &str, wrong: &mut Errors) {
+    let Some(profile) = get(context, "/seccompProfile") else { return };
+    let path = format!("{path}.seccompProfile");
+    let (kind, name) = (text(profile, "/type"), text(profile, "/localhostProfile"));
+    let field = format!("{path}.localhostProfile");
+    match kind {
+        "" => wrong.push(FieldError::required(format!("{path}.type"), "type is required when seccompProfile is set")),
+        "Localhost" if name.is_empty() => {
+            wrong.push(FieldError::required(field, "must be set when seccomp type is Localhost"));
+        }
+        "Localhost" => local_path(&field, name, wrong),
+        _ if !name.is_empty() => {
+            let why = "can only be set when seccomp type is Localhost";
+            wrong.push(FieldError::invalid(field, &json!(name), why));
+        }
+        _ => {}
+    }
+    if !kind.is_empty() {
+        one_of(profile, &path, "type", &["Localhost", "RuntimeDefault", "Unconfined"], wrong);
     }
 }
 
@@ -109,10 +146,24 @@ fn mounts(container: &Value, path: &str, volumes: &BTreeSet<&str>, wrong: &mut E
             let why = "subPathExpr and subPath are mutually exclusive";
             wrong.push(FieldError::invalid(format!("{path}.subPathExpr"), &json!(pattern), why));
         }
+        recursion(mount, &path, wrong);
         one_of(mount, &path, "mountPropagation", &PROPAGATIONS, wrong);
         if text(mount, "/mountPropagation") == "Bidirectional" && !privileged {
             let why = "Bidirectional mount propagation is available only to privileged containers";
             wrong.push(FieldError::forbidden(format!("{path}.mountPropagation"), why));
+        }
+    }
+}
+
+/// Mounts below a read-only one are never made read-only here.
+fn recursion(mount: &Value, path: &str, wrong: &mut Errors) {
+    let field = format!("{path}.recursiveReadOnly");
+    match text(mount, "/recursiveReadOnly") {
+        "" | "Disabled" | "IfPossible" => {}
+        "Enabled" => wrong.push(FieldError::forbidden(field, "recursive read-only mounts are not supported yet")),
+        other => {
+            let words = ["Disabled", "IfPossible", "Enabled"];
+            wrong.push(FieldError::not_supported(field, &json!(other), &words));
         }
     }
 }

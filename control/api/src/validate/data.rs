@@ -67,6 +67,9 @@ pub(super) fn secret(object: &Value, wrong: &mut Errors) {
             if !named {
                 wrong.push(FieldError::required(format!("metadata.annotations[{key}]"), ""));
             }
+            // Nothing would ever fill it in.
+            let why = "tokens that never end are not made: use `kubectl create token`, or the token that every pod has";
+            wrong.push(FieldError::forbidden("type", why));
         }
         _ => {}
     }

@@ -16,6 +16,8 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDelet
 fn name_rule(resource: &Resource) -> Rule {
     match resource.kind {
         "Namespace" => name::dns_label,
+        "Service" => name::dns_1035_label,
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => name::path_segment,
         _ => name::dns_subdomain,
     }
 }

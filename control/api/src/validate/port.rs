@@ -42,13 +42,18 @@ pub(super) fn ports(container: &Value, path: &str, host_network: bool, wrong: &m
 /// Two containers cannot have one port of the host.
 pub(super) fn host_ports(spec: &Value, path: &str, wrong: &mut Errors) {
     let mut taken = BTreeSet::new();
-    for (at, container) in list(spec, "/containers").iter().enumerate() {
+    let sidecar = |container: &Value| text(container, "/restartPolicy") == "Always";
+    let named = |key: &'static str| list(spec, &format!("/{key}")).iter().enumerate().map(move |one| (key, one));
+    for (key, (at, container)) in named("initContainers").chain(named("containers")) {
+        if key == "initContainers" && !sidecar(container) {
+            continue;
+        }
         for (port_at, port) in list(container, "/ports").iter().enumerate() {
             let Some(number) = integer(port, "/hostPort").filter(|number| *number != 0) else { continue };
-            let key = format!("{}/{}/{number}", text(port, "/protocol"), text(port, "/hostIP"));
-            if !taken.insert(key.clone()) {
-                let field = format!("{path}.containers[{at}].ports[{port_at}].hostPort");
-                wrong.push(FieldError::duplicate(field, &json!(key)));
+            let taking = format!("{}/{}/{number}", text(port, "/protocol"), text(port, "/hostIP"));
+            if !taken.insert(taking.clone()) {
+                let field = format!("{path}.{key}[{at}].ports[{port_at}].hostPort");
+                wrong.push(FieldError::duplicate(field, &json!(taking)));
             }
         }
     }

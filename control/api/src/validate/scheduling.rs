@@ -53,14 +53,7 @@ fn node_affinity(affinity: &Value, path: &str, wrong: &mut Errors) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
     if let Some(wanted) = get(affinity, &format!("/{REQUIRED}")) {
-        let path = format!("{path}.{REQUIRED}.nodeSelectorTerms");
-        let terms = list(wanted, "/nodeSelectorTerms");
-        if terms.is_empty() {
-            wrong.push(FieldError::required(&path, "must have at least one node selector term"));
-        }
-        for (at, term) in terms.iter().enumerate() {
-            node_term(term, &format!("{path}[{at}]"), wrong);
-        }
+        node_terms(wanted, &format!("{path}.{REQUIRED}"), wrong);
     }
     for (at, wanted) in list(affinity, &format!("/{PREFERRED}")).iter().enumerate() {
         let path = format!("{path}.{PREFERRED}[{at}]");
@@ -70,6 +63,18 @@ fn node_affinity(affinity: &Value, path: &str, wrong: &mut Errors) {
             wrong.push(FieldError::invalid(format!("{path}.weight"), &json!(weight), why));
         }
         node_term(&wanted["preference"], &format!("{path}.preference"), wrong);
+    }
+}
+
+/// A node selector: at least one term.
+pub(super) fn node_terms(selector: &Value, path: &str, wrong: &mut Errors) {
+    let path = format!("{path}.nodeSelectorTerms");
+    let terms = list(selector, "/nodeSelectorTerms");
+    if terms.is_empty() {
+        wrong.push(FieldError::required(&path, "must have at least one node selector term"));
+    }
+    for (at, term) in terms.iter().enumerate() {
+        node_term(term, &format!("{path}[{at}]"), wrong);
     }
 }
 

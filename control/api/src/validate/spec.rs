@@ -7,7 +7,7 @@ use crate::name;
 use crate::object::{flag, get, list, text};
 
 use super::check::{Errors, anything, between, not_negative, one_of, optional, required};
-use super::container::{ID_MAX, containers};
+use super::container::{ID_MAX, containers, seccomp};
 use super::scheduling::scheduling;
 use super::{unsupported, volume};
 
@@ -70,6 +70,8 @@ fn security(spec: &Value, path: &str, wrong: &mut Errors) {
     for key in ["runAsUser", "runAsGroup", "fsGroup"] {
         between(context, &path, key, 0, ID_MAX, wrong);
     }
+    seccomp(context, &path, wrong);
+    one_of(context, &path, "supplementalGroupsPolicy", &["Merge", "Strict"], wrong);
     one_of(context, &path, "fsGroupChangePolicy", &["OnRootMismatch", "Always"], wrong);
     for (at, group) in list(context, "/supplementalGroups").iter().enumerate() {
         if !group.as_i64().is_some_and(|group| (0..=ID_MAX).contains(&group)) {

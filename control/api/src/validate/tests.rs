@@ -1,5 +1,11 @@
 //! Each case: what is written at which place of a valid object, and the complaint that follows.
 
+mod endpoints;
+mod jobs;
+mod roles;
+mod services;
+mod storage;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -179,6 +185,70 @@ fn containers_are_refused_in_kubernetes_words() {
 }
 
 #[test]
+fn probes_and_hooks_are_refused_in_kubernetes_words() {
+    let exec = |fields: Value| {
+        let mut probe = json!({"exec": {"command": ["x"]}});
+        probe.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        probe
+    };
+    let get = |fields: Value| {
+        let mut get = json!({"port": 80});
+        get.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"httpGet": get})
+    };
+    let cases = [
+        ("livenessProbe", exec(json!({})), ""),
+        ("startupProbe", exec(json!({"terminationGracePeriodSeconds": 5})), ""),
+        (
+            "livenessProbe",
+            exec(json!({"periodSeconds": -1})),
+            ".periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        ("livenessProbe", exec(json!({"successThreshold": 2})), ".successThreshold: Invalid value: 2: must be 1"),
+        ("readinessProbe", exec(json!({"successThreshold": 2})), ""),
+        (
+            "readinessProbe",
+            exec(json!({"terminationGracePeriodSeconds": 5})),
+            ".terminationGracePeriodSeconds: Invalid value: 5: must not be set for readinessProbes",
+        ),
+        (
+            "livenessProbe",
+            exec(json!({"terminationGracePeriodSeconds": 0})),
+            ".terminationGracePeriodSeconds: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            "livenessProbe",
+            exec(json!({"grpc": {"port": 1}})),
+            ".grpc: Forbidden: may not specify more than 1 handler type",
+        ),
+        ("livenessProbe", json!({"exec": {}}), ".exec.command: Required value"),
+        (
+            "livenessProbe",
+            json!({"grpc": {"port": 0}}),
+            ".grpc.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        ("livenessProbe", json!({"tcpSocket": {"port": "UPPER"}}), ".tcpSocket.port: Invalid value: \"UPPER\""),
+        ("livenessProbe", get(json!({"scheme": "ftp"})), ".httpGet.scheme: Unsupported value: \"ftp\""),
+        (
+            "livenessProbe",
+            get(json!({"httpHeaders": [{"name": "a b", "value": "x"}]})),
+            ".httpGet.httpHeaders[0].name: Invalid value: \"a b\": a valid HTTP header must consist of",
+        ),
+        ("lifecycle", json!({"preStop": {"sleep": {"seconds": 30}}, "postStart": {"sleep": {"seconds": 0}}}), ""),
+        (
+            "lifecycle",
+            json!({"preStop": {"sleep": {"seconds": 31}}}),
+            ".preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+        ),
+        ("lifecycle", json!({"postStart": {}}), ".postStart: Required value: must specify a handler type"),
+    ];
+    for (field, value, wanted) in cases {
+        let wanted = if wanted.is_empty() { String::new() } else { format!("spec.containers[0].{field}{wanted}") };
+        check(&PODS, pod, &[(format!("/spec/containers/0/{field}").as_str(), value, &wanted)]);
+    }
+}
+
+#[test]
 fn pod_specs_are_refused_in_kubernetes_words() {
     let volume = |source: Value| json!([source]);
     check(
@@ -240,9 +310,9 @@ fn what_nothing_enforces_yet_is_refused() {
         pod,
         &[
             (
-                "/spec/containers/0/livenessProbe",
-                json!({"exec": {"command": ["x"]}}),
-                "spec.containers[0].livenessProbe: Forbidden: probes are not supported yet",
+                "/spec/containers/0/lifecycle",
+                json!({"stopSignal": "SIGINT"}),
+                "spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`",
             ),
             (
                 "/spec/runtimeClassName",
@@ -259,8 +329,8 @@ fn what_nothing_enforces_yet_is_refused() {
             ),
             (
                 "/spec/initContainers",
-                json!([{"name": "i", "image": "i:1", "restartPolicy": "Always"}]),
-                "spec.initContainers[0].restartPolicy: Forbidden: sidecar containers are not supported yet",
+                json!([{"name": "i", "image": "i:1", "restartPolicy": "Never"}]),
+                "spec.initContainers[0].restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
             ),
         ],
     );

@@ -29,8 +29,6 @@ const fn set(path: &'static str, why: &'static str) -> Field {
     Field { path, when: When::Set, why }
 }
 
-const PROBE: &str = "probes are not supported yet";
-const HOOK: &str = "lifecycle hooks are not supported yet";
 const DEVICE: &str = "raw block devices are not supported yet";
 const CLAIM: &str = "dynamic resource allocation is not supported yet";
 const WINDOWS: &str = "Windows containers are not supported";
@@ -38,10 +36,6 @@ const LABELS: &str = "SELinux options are not supported yet";
 const PROFILE: &str = "AppArmor profiles are not supported yet";
 
 const UNSUPPORTED: &[Field] = &[
-    set("containers.*.livenessProbe", PROBE),
-    set("containers.*.readinessProbe", PROBE),
-    set("containers.*.startupProbe", PROBE),
-    set("containers.*.lifecycle", HOOK),
     set("containers.*.volumeDevices", DEVICE),
     set("containers.*.resources.claims", CLAIM),
     set("containers.*.resizePolicy", "in-place resize is not supported yet"),
@@ -57,7 +51,6 @@ const UNSUPPORTED: &[Field] = &[
     },
     set("initContainers.*.volumeDevices", DEVICE),
     set("initContainers.*.resources.claims", CLAIM),
-    set("initContainers.*.restartPolicy", "sidecar containers are not supported yet"),
     set("initContainers.*.restartPolicyRules", "a container's own restart rules are not supported yet"),
     set("initContainers.*.securityContext.windowsOptions", WINDOWS),
     set("initContainers.*.securityContext.seLinuxOptions", LABELS),
@@ -67,7 +60,6 @@ const UNSUPPORTED: &[Field] = &[
         when: When::Is("Unmasked"),
         why: "an unmasked /proc is not supported yet",
     },
-    set("ephemeralContainers", "ephemeral containers are not supported yet"),
     set("resourceClaims", CLAIM),
     set("resources", "resources of a whole pod are not supported yet"),
     Field { path: "hostUsers", when: When::False, why: "user namespaces are not supported yet" },
@@ -95,7 +87,8 @@ const UNSUPPORTED: &[Field] = &[
 ];
 
 /// Volume types that are mounted; every other type is refused.
-pub(super) const VOLUME_TYPES: [&str; 6] = ["emptyDir", "hostPath", "configMap", "secret", "projected", "downwardAPI"];
+pub(super) const VOLUME_TYPES: [&str; 7] =
+    ["emptyDir", "hostPath", "configMap", "secret", "projected", "downwardAPI", "persistentVolumeClaim"];
 
 /// Sources of a projected volume that are written; every other one is refused.
 pub(super) const PROJECTIONS: [&str; 4] = ["serviceAccountToken", "configMap", "secret", "downwardAPI"];

@@ -15,7 +15,7 @@ use super::unsupported::{PROJECTIONS, VOLUME_TYPES};
 
 const MODE_MAX: i64 = 0o777;
 const TOKEN_SECONDS_MIN: i64 = 600;
-const HOST_PATH_TYPES: [&str; 8] =
+pub(super) const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 pub(super) fn volumes(spec: &Value, path: &str, wrong: &mut Errors) {
@@ -59,6 +59,7 @@ fn source(volume: &Value, path: &str, wrong: &mut Errors) {
             downward_files(source, &path, wrong);
         }
         "projected" => projected(source, &path, wrong),
+        "persistentVolumeClaim" => required(source, &path, "claimName", name::dns_subdomain, wrong),
         other => {
             let supported = VOLUME_TYPES.join(", ");
             let why = format!("a volume of type {other} is not supported yet, supported: {supported}");

@@ -1,4 +1,4 @@
-//! Deployments and ReplicaSets.
+//! Deployments, ReplicaSets and DaemonSets.
 
 use serde_json::{Value, json};
 
@@ -53,6 +53,71 @@ pub(super) fn status(object: &Value, wrong: &mut Errors) {
     }
 }
 
+pub(super) fn daemon_set(object: &Value, wrong: &mut Errors) {
+    let Some(spec) = get(object, "/spec") else { return wrong.push(FieldError::required("spec", "")) };
+    shared(object, spec, "DaemonSet", wrong);
+    not_negative(spec, "spec", "revisionHistoryLimit", wrong);
+    match text(spec, "/updateStrategy/type") {
+        "OnDelete" => {}
+        "RollingUpdate" => node_by_node(spec, wrong),
+        other => {
+            let words = ["OnDelete", "RollingUpdate"];
+            wrong.push(FieldError::not_supported("spec.updateStrategy.type", &json!(other), &words));
+        }
+    }
+}
+
+pub(super) fn daemon_set_status(object: &Value, wrong: &mut Errors) {
+    let Some(status) = get(object, "/status") else { return };
+    for key in [
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
+    ] {
+        not_negative(status, "status", key, wrong);
+    }
+}
+
+pub(super) fn controller_revision(object: &Value, wrong: &mut Errors) {
+    if get(object, "/data").is_none() {
+        wrong.push(FieldError::required("data", "data is mandatory"));
+    }
+    if let Some(revision) = integer(object, "/revision").filter(|revision| *revision < 0) {
+        let why = "must be greater than or equal to 0";
+        wrong.push(FieldError::invalid("revision", &json!(revision), why));
+    }
+}
+
+pub(super) fn controller_revision_update(new: &Value, old: &Value, wrong: &mut Errors) {
+    immutable("data", get(new, "/data"), get(old, "/data"), wrong);
+}
+
+/// Either some nodes go without, or some run two.
+fn node_by_node(spec: &Value, wrong: &mut Errors) {
+    const PATH: &str = "spec.updateStrategy.rollingUpdate";
+    let share = |key: &str| get(spec, &format!("/updateStrategy/rollingUpdate/{key}"));
+    let unavailable = int_or_percent(share("maxUnavailable"), PATH, "maxUnavailable", wrong);
+    let surge = int_or_percent(share("maxSurge"), PATH, "maxSurge", wrong);
+    match (unavailable, surge) {
+        (Some(0) | None, Some(0) | None) => {
+            let why = "cannot be 0 when maxSurge is 0";
+            let value = share("maxUnavailable").unwrap_or(&Value::Null);
+            wrong.push(FieldError::invalid(format!("{PATH}.maxUnavailable"), value, why));
+        }
+        (Some(1..), Some(1..)) => {
+            let why = "may not be set when maxUnavailable is non-zero";
+            let value = share("maxSurge").unwrap_or(&Value::Null);
+            wrong.push(FieldError::invalid(format!("{PATH}.maxSurge"), value, why));
+        }
+        _ => {}
+    }
+}
+
 fn shared(object: &Value, spec: &Value, kind: &str, wrong: &mut Errors) {
     not_negative(spec, "spec", "replicas", wrong);
     not_negative(spec, "spec", "minReadySeconds", wrong);
@@ -61,7 +126,8 @@ fn shared(object: &Value, spec: &Value, kind: &str, wrong: &mut Errors) {
         Some(found) => {
             selector::selector(found, "spec.selector", wrong);
             if selector::is_empty(found) {
-                let why = "empty selector is invalid for deployment";
+                let what = if kind == "DaemonSet" { "daemonset" } else { "deployment" };
+                let why = format!("empty selector is invalid for {what}");
                 wrong.push(FieldError::invalid("spec.selector", found, why));
             }
             match LabelSelector::from_value(found) {
@@ -73,8 +139,23 @@ fn shared(object: &Value, spec: &Value, kind: &str, wrong: &mut Errors) {
 }
 
 fn template(object: &Value, selector: &LabelSelector, kind: &str, wrong: &mut Errors) {
+    let Some(pod_spec) = pods(object, selector, wrong) else { return };
+    let policy = text(pod_spec, "/restartPolicy");
+    if matches!(policy, "OnFailure" | "Never") {
+        let field = format!("{TEMPLATE}.spec.restartPolicy");
+        wrong.push(FieldError::not_supported(field, &json!(policy), &["Always"]));
+    }
+    if get(pod_spec, "/activeDeadlineSeconds").is_some() {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        wrong.push(FieldError::forbidden(format!("{TEMPLATE}.spec.activeDeadlineSeconds"), why));
+    }
+}
+
+/// The template of pods that `selector` must match; its pod spec.
+pub(super) fn pods<'a>(object: &'a Value, selector: &LabelSelector, wrong: &mut Errors) -> Option<&'a Value> {
     let Some(template) = get(object, "/spec/template") else {
-        return wrong.push(FieldError::required(TEMPLATE, ""));
+        wrong.push(FieldError::required(TEMPLATE, ""));
+        return None;
     };
     let labels = get(template, "/metadata/labels");
     if !selector.matches(&meta::label_map(template, "/metadata/labels")) {
@@ -86,15 +167,7 @@ fn template(object: &Value, selector: &LabelSelector, kind: &str, wrong: &mut Er
     meta::annotations(get(template, "/metadata/annotations"), &format!("{TEMPLATE}.annotations"), wrong);
     let pod_spec = get(template, "/spec").unwrap_or(&Value::Null);
     spec::spec(pod_spec, &format!("{TEMPLATE}.spec"), wrong);
-    let policy = text(pod_spec, "/restartPolicy");
-    if matches!(policy, "OnFailure" | "Never") {
-        let field = format!("{TEMPLATE}.spec.restartPolicy");
-        wrong.push(FieldError::not_supported(field, &json!(policy), &["Always"]));
-    }
-    if get(pod_spec, "/activeDeadlineSeconds").is_some() {
-        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
-        wrong.push(FieldError::forbidden(format!("{TEMPLATE}.spec.activeDeadlineSeconds"), why));
-    }
+    Some(pod_spec)
 }
 
 fn strategy(spec: &Value, wrong: &mut Errors) {
@@ -107,8 +180,8 @@ fn strategy(spec: &Value, wrong: &mut Errors) {
         }
         "RollingUpdate" => {
             let share = |key: &str| get(spec, &format!("/strategy/rollingUpdate/{key}"));
-            let unavailable = int_or_percent(share("maxUnavailable"), "maxUnavailable", wrong);
-            let surge = int_or_percent(share("maxSurge"), "maxSurge", wrong);
+            let unavailable = int_or_percent(share("maxUnavailable"), ROLLING, "maxUnavailable", wrong);
+            let surge = int_or_percent(share("maxSurge"), ROLLING, "maxSurge", wrong);
             if (unavailable, surge) == (Some(0), Some(0)) {
                 let value = share("maxUnavailable").unwrap_or(&Value::Null);
                 let why = "may not be 0 when `maxSurge` is 0";
@@ -128,8 +201,8 @@ fn strategy(spec: &Value, wrong: &mut Errors) {
 }
 
 /// The number in `5` or `25%`; complains about anything else.
-fn int_or_percent(value: Option<&Value>, key: &str, wrong: &mut Errors) -> Option<i64> {
-    let field = format!("{ROLLING}.{key}");
+fn int_or_percent(value: Option<&Value>, path: &str, key: &str, wrong: &mut Errors) -> Option<i64> {
+    let field = format!("{path}.{key}");
     let value = value?;
     let number = match value {
         Value::String(text) => text.strip_suffix('%').and_then(|digits| digits.parse::<u32>().ok()).map(i64::from),
