@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use control_api::image::{PlatformsAnswer, PlatformsRequest};
 use control_api::{Resource, Status};
 use control_apiserver::{Api, Call, DeleteOptions, PatchKind, Reply, User, Verb, WriteOptions};
 use control_store::{Expired, Key, Listing, Object, Page, Watch};
@@ -123,6 +124,31 @@ impl Client {
         body: Value,
     ) -> Result<(), Status> {
         self.call(Verb::Create(body), resource, namespace, name, Some(subresource)).await.map(|_| ())
+    }
+
+    /// The answer to a create on a subresource that leaves no object: a `token`.
+    pub async fn ask(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        body: Value,
+    ) -> Result<Value, Status> {
+        match self.call(Verb::Create(body), resource, namespace, name, Some(subresource)).await? {
+            Reply::Value { value, .. } => Ok(value),
+            Reply::Object { .. } => Err(Status::internal("an answer was expected, not an object")),
+        }
+    }
+
+    /// Renews a node's Lease in memory, without the pipeline; false where it has to be patched instead.
+    pub async fn renew_node_lease(&self, name: &str, time: &str) -> bool {
+        self.api.renew_node_lease(name, time).await
+    }
+
+    /// For which platforms the registry has an image, asked from `node`.
+    pub async fn image_platforms(&self, node: &str, request: PlatformsRequest) -> Result<PlatformsAnswer, Status> {
+        self.api.image_platforms(node, request).await
     }
 
     async fn write(

@@ -1,4 +1,4 @@
-//! Objects by owner and pods by node.
+//! Objects by owner, pods by node and by the claims that they mount, Services by what they select.
 //!
 //! The index follows each resource's history and catches up whenever it is asked, on the asker's thread: an answer
 //! holds every write that was answered before the question, as the store's memory does. It wakes up for nothing. It
@@ -14,6 +14,9 @@ use serde::Deserialize;
 use crate::client::Client;
 
 type Objects = BTreeMap<Key, Arc<Object>>;
+type Labels = BTreeMap<String, String>;
+/// Where a Service stands: its namespace, and a name and value of its selector.
+type Place = (Arc<str>, String, String);
 
 /// Shared by all controllers.
 pub struct Index {
@@ -28,6 +31,22 @@ struct Shelf {
     /// Objects without a controller, by namespace: what a selector may adopt.
     orphans: HashMap<Arc<str>, Objects>,
     by_node: HashMap<String, Objects>,
+    /// Pods by the namespace and name of each claim that they mount.
+    by_claim: HashMap<(Arc<str>, String), Objects>,
+    /// Services under one pair of their selector: a pod's labels lead to the few that may select it.
+    by_selector: HashMap<Place, BTreeMap<Key, Labels>>,
+}
+
+#[derive(Deserialize)]
+struct Selecting {
+    #[serde(default)]
+    spec: SelectingSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SelectingSpec {
+    selector: Option<Labels>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +59,19 @@ struct Bound {
 #[serde(rename_all = "camelCase", default)]
 struct BoundSpec {
     node_name: String,
+    volumes: Vec<BoundVolume>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct BoundVolume {
+    persistent_volume_claim: Option<BoundClaim>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct BoundClaim {
+    claim_name: String,
 }
 
 impl Index {
@@ -67,6 +99,26 @@ impl Index {
     /// Pods bound to `node`.
     pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
         self.read(&control_api::resource::PODS, |shelf| values(shelf.by_node.get(node)))
+    }
+
+    /// Services in `namespace` whose selector matches `labels`; the number of other Services costs nothing.
+    pub fn services_selecting(&self, namespace: &str, labels: &Labels) -> Vec<Key> {
+        self.read(&control_api::resource::SERVICES, |shelf| {
+            let namespace: Arc<str> = namespace.into();
+            let mut found = Vec::new();
+            for (name, value) in labels {
+                let under = shelf.by_selector.get(&(namespace.clone(), name.clone(), value.clone()));
+                let matching = |selector: &Labels| selector.iter().all(|(name, value)| labels.get(name) == Some(value));
+                found.extend(under.into_iter().flatten().filter(|(_, all)| matching(all)).map(|(key, _)| key.clone()));
+            }
+            found
+        })
+    }
+
+    /// Pods, ended ones too, that mount a claim.
+    pub fn pods_with_claim(&self, namespace: &str, claim: &str) -> Vec<Arc<Object>> {
+        let key = (Arc::from(namespace), claim.to_owned());
+        self.read(&control_api::resource::PODS, |shelf| values(shelf.by_claim.get(&key)))
     }
 
     fn read<T: Default>(&self, resource: &'static Resource, look: impl FnOnce(&Shelf) -> T) -> T {
@@ -118,8 +170,15 @@ impl Shelf {
         if object.meta.controller().is_none() {
             put(self.orphans.entry(object.key.namespace.clone()).or_default());
         }
-        if let Some(node) = node_of(object) {
-            put(self.by_node.entry(node).or_default());
+        let spec = pod_spec(object);
+        if !spec.node_name.is_empty() {
+            put(self.by_node.entry(spec.node_name.clone()).or_default());
+        }
+        for claim in claims(&spec) {
+            put(self.by_claim.entry((object.key.namespace.clone(), claim)).or_default());
+        }
+        if let Some((place, selector)) = selector_of(object) {
+            self.by_selector.entry(place).or_default().insert(object.key.clone(), selector);
         }
     }
 
@@ -128,13 +187,20 @@ impl Shelf {
             take(&mut self.by_owner, &owner.uid, &object.key);
         }
         take(&mut self.orphans, &object.key.namespace, &object.key);
-        if let Some(node) = node_of(object) {
-            take(&mut self.by_node, &node, &object.key);
+        let spec = pod_spec(object);
+        if !spec.node_name.is_empty() {
+            take(&mut self.by_node, &spec.node_name, &object.key);
+        }
+        for claim in claims(&spec) {
+            take(&mut self.by_claim, &(object.key.namespace.clone(), claim), &object.key);
+        }
+        if let Some((place, _)) = selector_of(object) {
+            take(&mut self.by_selector, &place, &object.key);
         }
     }
 }
 
-fn take<K: Clone + Eq + std::hash::Hash>(map: &mut HashMap<K, Objects>, at: &K, key: &Key) {
+fn take<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, BTreeMap<Key, V>>, at: &K, key: &Key) {
     if let Some(objects) = map.get_mut(at) {
         objects.remove(key);
         if objects.is_empty() {
@@ -143,10 +209,26 @@ fn take<K: Clone + Eq + std::hash::Hash>(map: &mut HashMap<K, Objects>, at: &K, 
     }
 }
 
-fn node_of(object: &Object) -> Option<String> {
-    if *object.key.resource != control_api::resource::PODS {
+/// A Service's selector, and its place in the index; one without a selector selects nothing.
+fn selector_of(object: &Object) -> Option<(Place, Labels)> {
+    if *object.key.resource != control_api::resource::SERVICES {
         return None;
     }
-    let bound: Bound = serde_json::from_slice(&object.json).ok()?;
-    (!bound.spec.node_name.is_empty()).then_some(bound.spec.node_name)
+    let selecting: Selecting = serde_json::from_slice(&object.json).ok()?;
+    let selector = selecting.spec.selector?;
+    let (name, value) = selector.last_key_value()?;
+    Some(((object.key.namespace.clone(), name.clone(), value.clone()), selector))
+}
+
+/// Empty for what is no pod.
+fn pod_spec(object: &Object) -> BoundSpec {
+    if *object.key.resource != control_api::resource::PODS {
+        return BoundSpec::default();
+    }
+    serde_json::from_slice::<Bound>(&object.json).map(|bound| bound.spec).unwrap_or_default()
+}
+
+fn claims(spec: &BoundSpec) -> impl Iterator<Item = String> {
+    let claims = spec.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.map(|claim| claim.claim_name.clone())
 }

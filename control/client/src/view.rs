@@ -1,9 +1,9 @@
 //! Typed views of stored bytes.
 
+use control_api::view::View;
 use control_store::Object;
-use serde::de::DeserializeOwned;
 
-/// Parses an object into a k8s-openapi struct. A view drops unknown fields: read from it, write by patches.
-pub fn view<T: DeserializeOwned>(object: &Object) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(&object.json)
+/// Parses an object into a view of its kind. A view drops what it does not know: read from it, write by patches.
+pub fn view<T: View>(object: &Object) -> Result<T, serde_json::Error> {
+    T::parse(&object.json)
 }

@@ -1,6 +1,7 @@
 //! The CA: one key, one certificate, and what it signs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use control_wire::durable::{self, FileError, MODE_PRIVATE, MODE_PUBLIC};
 use control_wire::trust;
@@ -15,9 +16,7 @@ const KEY_FILE: &str = "ca.key";
 const CERTIFICATE_FILE: &str = "ca.crt";
 /// Before any clock that a certificate may meet: a machine whose clock is behind must not refuse it as not yet valid.
 const NOT_BEFORE_YEAR: i32 = 2020;
-const CA_YEARS: i32 = 50;
-/// Nodes do not renew theirs yet; one that was off for years is still to come back.
-const NODE_YEARS: i32 = 20;
+const CA_LIFE: Duration = Duration::from_secs(50 * 365 * 86_400);
 /// A request is a key and a name.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// Kubernetes' limit of an object's name.
@@ -93,6 +92,11 @@ impl Authority {
         Ok(Self { issuer, certificate, hash })
     }
 
+    /// A secret of the CA's, known to nobody else; the same for as long as the CA is.
+    pub(crate) fn derived(&self, purpose: &str) -> [u8; 32] {
+        trust::hash(format!("{purpose} {}", self.issuer.key().serialize_pem()).as_bytes())
+    }
+
     /// DER.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -113,9 +117,9 @@ impl Authority {
         &self,
         mut params: CertificateParams,
         key: &impl PublicKeyData,
-        years: i32,
+        life: Duration,
     ) -> Result<rcgen::Certificate, rcgen::Error> {
-        set_validity(&mut params, years);
+        set_validity(&mut params, life);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
@@ -123,21 +127,26 @@ impl Authority {
     }
 
     /// Signs a node's request. Its signature is checked; what it asks to be called is not heard.
-    pub fn sign_node(&self, request: &[u8], node_name: &str) -> Result<Vec<u8>, SignError> {
-        if !is_node_name(node_name) {
-            return Err(SignError::Name(node_name.to_owned()));
-        }
-        if request.len() > REQUEST_BYTES_MAX {
-            return Err(SignError::TooLong);
-        }
-        let request = CertificateSigningRequestDer::from(request.to_vec());
-        let request = CertificateSigningRequestParams::from_der(&request).map_err(SignError::Request)?;
+    pub fn sign_node(&self, request: &[u8], node_name: &str, life: Duration) -> Result<Vec<u8>, SignError> {
+        let request = self::request(request, node_name)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = subject(&format!("{}{node_name}", trust::NODE_NAME_PREFIX), Some("system:nodes"));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = self.sign(params, &request.public_key, NODE_YEARS).map_err(SignError::Sign)?;
+        let certificate = self.sign(params, &request.public_key, life).map_err(SignError::Sign)?;
         Ok(certificate.der().to_vec())
     }
+}
+
+/// A node's request, read within limits; its signature is checked.
+pub(crate) fn request(request: &[u8], node_name: &str) -> Result<CertificateSigningRequestParams, SignError> {
+    if !is_node_name(node_name) {
+        return Err(SignError::Name(node_name.to_owned()));
+    }
+    if request.len() > REQUEST_BYTES_MAX {
+        return Err(SignError::TooLong);
+    }
+    let request = CertificateSigningRequestDer::from(request.to_vec());
+    CertificateSigningRequestParams::from_der(&request).map_err(SignError::Request)
 }
 
 /// The CA's certificate in `dir`; `None` before the first start.
@@ -149,7 +158,7 @@ pub fn read_certificate(dir: &Path) -> Result<Option<CertificateDer<'static>>, F
 
 /// The cluster's name, from its CA's hash: a server and a token agree on it without asking each other.
 pub fn cluster(ca_hash: &[u8; 32]) -> String {
-    trust::hex(&ca_hash[..8])
+    trust::cluster(ca_hash)
 }
 
 pub(crate) fn parse_key(path: &Path, pem: &[u8]) -> Result<KeyPair, FileError> {
@@ -166,15 +175,9 @@ pub(crate) fn subject(common_name: &str, organization: Option<&str>) -> Distingu
     name
 }
 
-fn set_validity(params: &mut CertificateParams, years: i32) {
+fn set_validity(params: &mut CertificateParams, life: Duration) {
     params.not_before = date_time_ymd(NOT_BEFORE_YEAR, 1, 1);
-    params.not_after = date_time_ymd(this_year() + years, 1, 1);
-}
-
-fn this_year() -> i32 {
-    let seconds = i64::try_from(trust::now_seconds()).unwrap_or(i64::MAX);
-    let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    i32::from(now.to_zoned(jiff::tz::TimeZone::UTC).year())
+    params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(trust::now_seconds()) + life;
 }
 
 fn self_signed(key: &KeyPair) -> Result<rcgen::Certificate, rcgen::Error> {
@@ -184,7 +187,7 @@ fn self_signed(key: &KeyPair) -> Result<rcgen::Certificate, rcgen::Error> {
     params.distinguished_name = subject(&format!("bramble-ca-{}", cluster(&hash)), None);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-    set_validity(&mut params, CA_YEARS);
+    set_validity(&mut params, CA_LIFE);
     params.self_signed(key)
 }
 

@@ -1,20 +1,19 @@
 //! A certificate with its key, on disk, issued anew when it no longer says what it should.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use control_wire::durable::{self, FileError, MODE_PRIVATE, MODE_PUBLIC};
 use control_wire::trust;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authority::{Authority, parse_key, subject};
-
-const YEARS: i32 = 5;
-/// Looked at at each start: a server runs for less than this without one.
-const RENEW_SECONDS_BEFORE_END: u64 = 2 * 365 * 86_400;
 
 /// What a certificate is to say.
 pub(crate) struct Order<'a> {
@@ -24,6 +23,8 @@ pub(crate) struct Order<'a> {
     pub organization: Option<&'a str>,
     /// Host names and addresses; none makes it a client's.
     pub names: Vec<String>,
+    /// It is issued anew when a third of this is left.
+    pub life: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +80,7 @@ impl Leaf {
             false => ExtendedKeyUsagePurpose::ServerAuth,
         };
         params.extended_key_usages = vec![usage];
-        let issued = authority.sign(params, &key, YEARS)?;
+        let issued = authority.sign(params, &key, order.life)?;
         Ok(Self { certificate: issued.der().clone(), certificate_pem: issued.pem(), key })
     }
 
@@ -88,7 +89,7 @@ impl Leaf {
         let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
         let (_, ca) = X509Certificate::from_der(authority.certificate()).ok()?;
         let end = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-        let lasts = end > trust::now_seconds() + RENEW_SECONDS_BEFORE_END;
+        let lasts = end > trust::now_seconds() + order.life.as_secs() / 3;
         let of_key = parsed.tbs_certificate.subject_pki.raw == rcgen::PublicKeyData::subject_public_key_info(&key);
         let of_ca = parsed.issuer().as_raw() == ca.subject().as_raw();
         let mut wanted = order.names.clone();
@@ -102,8 +103,17 @@ impl Leaf {
         self.key.serialize_pem()
     }
 
-    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
+    /// The leaf and its CA's certificate with the key to sign by, for rustls. The CA goes along, so that a node which
+    /// knows only its hash can check the chain.
+    pub(crate) fn certified(&self, authority: &Authority) -> Result<Arc<CertifiedKey>, rustls::Error> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let chain = vec![self.certificate.clone(), authority.certificate().clone()];
+        Ok(Arc::new(CertifiedKey::from_der(chain, key, &trust::provider())?))
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn ends(&self) -> u64 {
+        trust::end_seconds(&self.certificate).unwrap_or(0)
     }
 }
 

@@ -2,18 +2,23 @@
 //!
 //! Called by the server at its start, by `control/nodes` for joins, and by the command line for tokens. In reading
 //! order: [`pki`] everything under one folder, [`authority`] the CA and its signatures, [`leaf`] a certificate with
-//! its key on disk, [`tls`] what rustls makes of them, [`kubeconfig`], [`tokens`].
+//! its key on disk, [`tls`] what rustls makes of them, [`kubeconfig`], [`tokens`] that let nodes join,
+//! [`members`] whose keys were let in or shut out, [`account_token`] tokens of ServiceAccounts.
 //!
-//! Absent on purpose: revocation lists (a node is shut out by its Node object's key), renewal while running
-//! (certificates are looked at at each start, years before they end), and anything of the network.
+//! Absent on purpose: revocation lists in X.509's form (a node is shut out by its key), timers (the server calls
+//! [`Pki::refresh`]), and anything of the network.
 
+pub mod account_token;
 pub mod authority;
 pub mod kubeconfig;
 pub mod leaf;
+pub mod members;
 pub mod pki;
 pub mod tls;
 pub mod tokens;
 
+pub use account_token::AccountKey;
 pub use authority::SignError;
-pub use pki::{Pki, PkiError};
+pub use members::{Members, MembersError, Standing};
+pub use pki::{Lifetimes, Pki, PkiError};
 pub use tokens::{TokenInfo, TokenLimits, TokenRefusal, Tokens, TokensError};

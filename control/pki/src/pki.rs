@@ -1,16 +1,19 @@
 //! Everything of the cluster's trust, under one folder.
 
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use control_wire::durable::{self, FileError};
-use control_wire::trust::SERVER_NAME;
+use control_wire::trust::{self, SERVER_NAME};
 
-use crate::authority::{Authority, AuthorityError, SignError};
+use crate::account_token::{AccountKey, AccountKeyError};
+use crate::authority::{self, Authority, AuthorityError, SignError};
 use crate::kubeconfig;
 use crate::leaf::{Leaf, LeafError, Order};
-use crate::tls::{self, TlsError};
+use crate::members::{Members, MembersError};
+use crate::tls::{self, Shown, TlsError};
 use crate::tokens::{Tokens, TokensError};
 
 /// The names by which pods and people on the machine itself call the API, whatever its addresses.
@@ -39,14 +42,70 @@ pub enum PkiError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    #[error(transparent)]
+    AccountKey(#[from] AccountKeyError),
+}
+
+/// How long what is issued is good for.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// A node's certificate; nodes ask for a new one at two thirds of it.
+    pub node: Duration,
+    /// The server's own certificates and the administrator's.
+    pub server: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { node: YEAR, server: 5 * YEAR }
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// The server's own certificates.
+#[derive(Debug)]
+struct Leaves {
+    api: Leaf,
+    link: Leaf,
+    admin: Leaf,
+}
+
+impl Leaves {
+    fn open(dir: &Path, authority: &Authority, names: &[String], life: Duration) -> Result<Self, PkiError> {
+        let api =
+            Order { file: "server", common_name: "kube-apiserver", organization: None, names: api_names(names), life };
+        let link_names = vec![SERVER_NAME.to_owned()];
+        let link = Order { file: "link", common_name: SERVER_NAME, organization: None, names: link_names, life };
+        let admin = Order {
+            file: "admin",
+            common_name: "kubernetes-admin",
+            organization: Some("system:masters"),
+            names: Vec::new(),
+            life,
+        };
+        Ok(Self {
+            api: Leaf::open(dir, authority, &api)?,
+            link: Leaf::open(dir, authority, &link)?,
+            admin: Leaf::open(dir, authority, &admin)?,
+        })
+    }
 }
 
 /// The cluster CA and what it issued for this server.
 #[derive(Debug)]
 pub struct Pki {
+    dir: PathBuf,
     authority: Authority,
-    admin: Leaf,
+    lifetimes: Lifetimes,
+    leaves: Mutex<Leaves>,
     tokens: Tokens,
+    members: Members,
+    account_key: Arc<AccountKey>,
+    api_shown: Arc<Shown>,
+    link_shown: Arc<Shown>,
     https: Arc<rustls::ServerConfig>,
     quic: Arc<rustls::ServerConfig>,
     quic_secret: [u8; 32],
@@ -56,26 +115,59 @@ impl Pki {
     /// Opens `dir`, making what is missing. `names` are this host's names and addresses, beside those that the API
     /// server's certificate always carries; when they change, it is issued anew.
     pub fn open(dir: &Path, names: &[String]) -> Result<Self, PkiError> {
+        Self::open_with(dir, names, Lifetimes::default())
+    }
+
+    /// The same with other lifetimes.
+    pub fn open_with(dir: &Path, names: &[String], lifetimes: Lifetimes) -> Result<Self, PkiError> {
         durable::private_folder(dir)?;
         let authority = Authority::open(dir)?;
-        let server =
-            Order { file: "server", common_name: "kube-apiserver", organization: None, names: api_names(names) };
-        let server = Leaf::open(dir, &authority, &server)?;
-        let link =
-            Order { file: "link", common_name: SERVER_NAME, organization: None, names: vec![SERVER_NAME.to_owned()] };
-        let link = Leaf::open(dir, &authority, &link)?;
-        let admin = Order {
-            file: "admin",
-            common_name: "kubernetes-admin",
-            organization: Some("system:masters"),
-            names: Vec::new(),
-        };
-        let admin = Leaf::open(dir, &authority, &admin)?;
-        let https = tls::https(&authority, &server)?;
-        let quic = tls::quic(&authority, &link)?;
-        let quic_secret = control_wire::trust::hash(format!("quic secret {}", link.key_pem()).as_bytes());
-        let tokens = Tokens::open(dir)?;
-        Ok(Self { authority, admin, tokens, https, quic, quic_secret })
+        let leaves = Leaves::open(dir, &authority, names, lifetimes.server)?;
+        let shown = |leaf: &Leaf| leaf.certified(&authority).map(Shown::new).map_err(TlsError::Certificate);
+        let (api_shown, link_shown) = (shown(&leaves.api)?, shown(&leaves.link)?);
+        let https = tls::https(&authority, api_shown.clone())?;
+        let quic = tls::quic(&authority, link_shown.clone())?;
+        let quic_secret = authority.derived("quic secret");
+        let (tokens, members) = (Tokens::open(dir)?, Members::open(dir)?);
+        let account_key = Arc::new(AccountKey::open(dir)?);
+        let (dir, leaves) = (dir.to_owned(), Mutex::new(leaves));
+        Ok(Self {
+            dir,
+            authority,
+            lifetimes,
+            leaves,
+            tokens,
+            members,
+            account_key,
+            api_shown,
+            link_shown,
+            https,
+            quic,
+            quic_secret,
+        })
+    }
+
+    /// Issues anew what is near its end or for other names than `names`, and shows it from the next handshake on.
+    /// True where the administrator's certificate changed: the kubeconfig is to be written again.
+    pub fn refresh(&self, names: &[String]) -> Result<bool, PkiError> {
+        let fresh = Leaves::open(&self.dir, &self.authority, names, self.lifetimes.server)?;
+        let certified = |leaf: &Leaf| leaf.certified(&self.authority).map_err(TlsError::Certificate);
+        self.api_shown.replace(certified(&fresh.api)?);
+        self.link_shown.replace(certified(&fresh.link)?);
+        let mut leaves = self.leaves();
+        let changed = leaves.admin.certificate != fresh.admin.certificate;
+        *leaves = fresh;
+        Ok(changed)
+    }
+
+    fn leaves(&self) -> MutexGuard<'_, Leaves> {
+        self.leaves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When what was issued for this server ends, by file, in seconds since 1970.
+    pub fn ends(&self) -> [(&'static str, u64); 3] {
+        let leaves = self.leaves();
+        [("server", leaves.api.ends()), ("link", leaves.link.ends()), ("admin", leaves.admin.ends())]
     }
 
     /// For 6443/tcp: HTTP/2 and 1.1, client certificates verified where one is shown.
@@ -93,9 +185,14 @@ impl Pki {
         self.quic_secret
     }
 
+    /// What nodes of the cluster know each other's datagrams by; each of them is told.
+    pub fn node_secret(&self) -> [u8; 32] {
+        control_wire::trust::hash(format!("node secret {}", control_wire::trust::hex(&self.quic_secret)).as_bytes())
+    }
+
     /// An administrator's kubeconfig with everything in it. It is a secret.
     pub fn kubeconfig(&self, server_url: &str) -> String {
-        kubeconfig::render(server_url, &self.ca_pem(), &self.admin)
+        kubeconfig::render(server_url, &self.ca_pem(), &self.leaves().admin)
     }
 
     /// The cluster's name among clusters.
@@ -120,11 +217,27 @@ impl Pki {
 
     /// A client certificate for a node, DER, from its PKCS#10 request.
     pub fn sign_node(&self, request: &[u8], node_name: &str) -> Result<Vec<u8>, SignError> {
-        self.authority.sign_node(request, node_name)
+        self.authority.sign_node(request, node_name, self.lifetimes.node)
+    }
+
+    /// SHA-256 of the public key of a node's request, whose signature is checked.
+    pub fn request_key(&self, request: &[u8], node_name: &str) -> Result<[u8; 32], SignError> {
+        authority::request(request, node_name)
+            .map(|request| trust::hash(&rcgen::PublicKeyData::subject_public_key_info(&request.public_key)))
+    }
+
+    /// Signs and checks the tokens of ServiceAccounts.
+    pub fn account_key(&self) -> Arc<AccountKey> {
+        self.account_key.clone()
     }
 
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// The keys that were let in, and those that were shut out.
+    pub fn members(&self) -> &Members {
+        &self.members
     }
 }
 

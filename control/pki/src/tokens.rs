@@ -41,11 +41,15 @@ pub struct TokenInfo {
     pub expires: Option<u64>,
     pub uses_max: Option<u32>,
     pub uses: u32,
+    /// Kept until others need its place, so that its bearer is told so.
+    pub revoked: bool,
 }
 
 impl TokenInfo {
     fn spent(&self, now: u64) -> Option<TokenRefusal> {
-        if self.expires.is_some_and(|end| now >= end) {
+        if self.revoked {
+            Some(TokenRefusal::Revoked)
+        } else if self.expires.is_some_and(|end| now >= end) {
             Some(TokenRefusal::Expired)
         } else if self.uses_max.is_some_and(|max| self.uses >= max) {
             Some(TokenRefusal::UsedUp)
@@ -60,8 +64,10 @@ impl TokenInfo {
 pub enum TokenRefusal {
     #[error("join token is of another cluster")]
     OtherCluster,
-    #[error("join token is forged or was revoked")]
+    #[error("join token is forged: no such token was made here, or not with this secret")]
     Forged,
+    #[error("join token was revoked")]
+    Revoked,
     #[error("join token has expired")]
     Expired,
     #[error("join token is used up")]
@@ -100,12 +106,14 @@ struct Record {
     uses_max: Option<u32>,
     uses: u32,
     used_by: Vec<String>,
+    #[serde(default)]
+    revoked: bool,
 }
 
 impl Record {
     fn info(&self, id: &str) -> TokenInfo {
-        let Self { created, expires, uses_max, uses, .. } = *self;
-        TokenInfo { id: id.to_owned(), created, expires, uses_max, uses }
+        let Self { created, expires, uses_max, uses, revoked, .. } = *self;
+        TokenInfo { id: id.to_owned(), created, expires, uses_max, uses, revoked }
     }
 }
 
@@ -150,6 +158,7 @@ impl Tokens {
             uses_max: limits.uses,
             uses: 0,
             used_by: Vec::new(),
+            revoked: false,
         };
         self.save(&id, &record)?;
         Ok(JoinToken { cluster: authority::cluster(&self.ca_hash), addresses, ca_hash: self.ca_hash, id, secret })
@@ -163,10 +172,9 @@ impl Tokens {
     /// From now on the token lets no one in. Nodes that joined by it stay.
     pub fn revoke(&self, id: &str) -> Result<(), TokensError> {
         let _lock = self.lock()?;
-        if self.load(id)?.is_none() {
-            return Err(TokensError::Unknown(id.to_owned()));
-        }
-        self.remove(id)
+        let mut record = self.load(id)?.ok_or_else(|| TokensError::Unknown(id.to_owned()))?;
+        record.revoked = true;
+        self.save(id, &record)
     }
 
     /// Uses the token once for the node key with this hash; on disk before it returns.

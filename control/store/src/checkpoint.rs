@@ -67,6 +67,21 @@ impl Checkpoint {
         Ok(Self { database })
     }
 
+    /// On what is no file.
+    #[cfg(test)]
+    pub fn on(backend: impl redb::StorageBackend) -> Result<Self, CheckpointError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(backend)
+            .map_err(|error| CheckpointError::Open(Box::new(error)))?;
+        Ok(Self { database })
+    }
+
+    /// Everything is on the disk when this returns.
+    pub fn close(self) -> Result<(), CheckpointError> {
+        self.database.close().map_err(|error| CheckpointError::Open(Box::new(error)))
+    }
+
     /// Everything, in key order.
     pub fn load(&self) -> Result<Loaded, CheckpointError> {
         let mut loaded = Loaded::default();

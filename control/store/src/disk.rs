@@ -1,9 +1,70 @@
-//! What the log needs of a file; a trait, so that tests can lose power between a write and its sync.
+//! What the store needs of its folder and of a log's file; traits, so that tests can lose power between a write and
+//! its sync.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+
+/// The store's folder.
+pub trait Folder {
+    /// Opens or creates a file of the log.
+    fn log(&self, name: &str) -> io::Result<Box<dyn LogFile>>;
+    /// Opens or creates the checkpoint.
+    fn checkpoint(&self, name: &str) -> Result<Checkpoint, CheckpointError>;
+    fn has(&self, name: &str) -> io::Result<bool>;
+    /// Takes the place of `to`, if there is one.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Names as they are now are found again after a power cut.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A real folder.
+#[derive(Debug)]
+pub struct DiskFolder(PathBuf);
+
+impl DiskFolder {
+    /// Opens or creates `path`, for its owner only; a new one is found again after a power cut.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Folder for DiskFolder {
+    fn log(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(DiskFile::open(&self.0.join(name))?))
+    }
+
+    fn checkpoint(&self, name: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open(&self.0.join(name))
+    }
+
+    fn has(&self, name: &str) -> io::Result<bool> {
+        self.0.join(name).try_exists()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.0.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
 
 /// A file of the log: positioned writes that are only promised after `sync`.
 pub trait LogFile: Send {

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use control_api::Resource;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::disk::{DiskFile, LogFile};
+use crate::disk::{DiskFolder, Folder, LogFile};
 use crate::memory::State;
 use crate::object::{Key, Object};
 use crate::queue::{Pending, Queue};
@@ -28,6 +28,9 @@ use crate::writer::{Failure, Limits, Writer};
 
 /// Writes that may wait at once; more wait for room.
 const PENDING_WRITES_MAX: usize = 4096;
+
+const CHECKPOINT: &str = "objects.redb";
+const CHECKPOINT_DRAFT: &str = "objects.new";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -74,18 +77,28 @@ impl DurableStore {
     /// Opens `folder`, replays what the checkpoint lacks, and starts the writer.
     pub fn open(folder: &Path) -> Result<Arc<Self>, OpenError> {
         let trouble = |source| OpenError::Folder { path: folder.to_owned(), source };
-        create_private(folder).map_err(trouble)?;
+        let place = DiskFolder::open(folder).map_err(trouble)?;
         let lock = std::fs::File::create(folder.join("lock")).map_err(trouble)?;
         let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock)
             .map_err(|_| OpenError::InUse { path: folder.to_owned() })?;
-        let file = |name: &str| -> Result<Box<dyn LogFile>, OpenError> {
-            Ok(Box::new(DiskFile::open(&folder.join(name)).map_err(OpenError::Log)?))
-        };
-        let files = [file("log-0")?, file("log-1")?];
-        let checkpoint = Checkpoint::open(&folder.join("objects.redb"))?;
+        Self::open_in(&place, folder, Some(lock), Limits::default())
+    }
+
+    fn open_in(
+        place: &dyn Folder,
+        path: &Path,
+        lock: Option<nix::fcntl::Flock<std::fs::File>>,
+        limits: Limits,
+    ) -> Result<Arc<Self>, OpenError> {
+        let files = [place.log("log-0").map_err(OpenError::Log)?, place.log("log-1").map_err(OpenError::Log)?];
+        let trouble = |source| OpenError::Folder { path: path.to_owned(), source };
+        if !place.has(CHECKPOINT).map_err(trouble)? {
+            create_checkpoint(place, trouble)?;
+        }
+        let checkpoint = place.checkpoint(CHECKPOINT)?;
         // New files are found again after a power cut only once their folder is synced.
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(trouble)?;
-        Self::start(files, checkpoint, Some(lock), Limits::default())
+        place.sync().map_err(trouble)?;
+        Self::start(files, checkpoint, lock, limits)
     }
 
     pub(crate) fn start(
@@ -170,10 +183,19 @@ impl Store for DurableStore {
     }
 }
 
-fn create_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+/// Under another name until it is whole: redb never opens what a power cut left of a half-made database.
+fn create_checkpoint(
+    place: &dyn Folder,
+    trouble: impl Fn(std::io::Error) -> OpenError + Copy,
+) -> Result<(), OpenError> {
+    if place.has(CHECKPOINT_DRAFT).map_err(trouble)? {
+        place.remove(CHECKPOINT_DRAFT).map_err(trouble)?;
+    }
+    place.checkpoint(CHECKPOINT_DRAFT)?.close()?;
+    place.rename(CHECKPOINT_DRAFT, CHECKPOINT).map_err(trouble)
 }
 
+#[cfg(test)]
+mod power;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What is kept: an object's final bytes with its parsed metadata beside them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,6 @@ impl Key {
 }
 
 /// One version of one object. Shared, never changed.
-#[derive(Debug)]
 pub struct Object {
     pub key: Key,
     /// The revision of the write that made this version; `metadata.resourceVersion` in `json` says the same.
@@ -29,4 +29,12 @@ pub struct Object {
     /// Serialized once, at the write.
     pub json: Bytes,
     pub meta: Meta,
+}
+
+/// Without its content, which may be a Secret.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key { resource, namespace, name } = &self.key;
+        write!(f, "Object {{ {} {namespace}/{name} at {} }}", resource.plural, self.revision)
+    }
 }

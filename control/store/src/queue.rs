@@ -51,6 +51,13 @@ impl Queue {
         Ok(())
     }
 
+    /// For tests: the writer takes all of them at once.
+    #[cfg(test)]
+    pub fn push_all(&self, pending: Vec<Pending>) {
+        self.lock().writes.extend(pending);
+        self.filled.notify_one();
+    }
+
     pub fn folded(&self, well: bool) {
         self.lock().folded = Some(well);
         self.filled.notify_one();

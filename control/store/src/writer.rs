@@ -25,6 +25,10 @@ pub struct Limits {
     pub fold_after: Duration,
     /// A lazy change is on the disk after this long at the latest.
     pub lazy_sync_after: Duration,
+    /// Revisions reserved at a time.
+    pub reserve: u64,
+    /// Writes go on while a fold does; without it all is in one order, which a test can repeat.
+    pub folds_beside: bool,
 }
 
 impl Default for Limits {
@@ -34,18 +38,20 @@ impl Default for Limits {
             segment_bytes_max: 64 << 20,
             fold_after: Duration::from_secs(600),
             lazy_sync_after: Duration::from_secs(30),
+            reserve: 1 << 20,
+            folds_beside: true,
         }
     }
 }
 
-/// Revisions reserved at a time.
-const RESERVE: u64 = 1 << 20;
 /// What a command usually takes beside its object's bytes.
 const ENVELOPE_BYTES: usize = 128;
 
 /// Changes since the last fold, by key: what redb has to be told.
 type Dirty = HashMap<Key, Option<Arc<Object>>>;
 type Answer = (tokio::sync::oneshot::Sender<Result<Arc<Object>, WriteError>>, Arc<Object>);
+
+type Refusal = (tokio::sync::oneshot::Sender<Result<Arc<Object>, WriteError>>, WriteError);
 
 /// Why nothing is accepted any more; set once.
 pub type Failure = Arc<OnceLock<Arc<std::io::Error>>>;
@@ -58,6 +64,9 @@ struct Batch {
     visible: Vec<(Arc<Object>, bool)>,
     logged: Vec<(Arc<Object>, bool)>,
     answers: Vec<Answer>,
+    /// What was refused because of the batch itself. Nobody may hear of a change that nobody can see yet, and that a
+    /// power cut could still take: not from a refusal either.
+    refusals: Vec<Refusal>,
     /// What the batch itself left of a key, over what readers see.
     overlay: HashMap<Key, Option<Arc<Object>>>,
 }
@@ -137,8 +146,10 @@ impl Writer {
                 continue;
             }
             let (answer, tier) = (pending.answer, pending.write.tier);
+            let is_changed = batch.overlay.contains_key(&pending.write.key);
             match self.prepare(&mut batch, pending.write.key, tier, pending.write.precondition, pending.write.change) {
                 Ok(object) => batch.answers.push((answer, object)),
+                Err(error) if is_changed => batch.refusals.push((answer, error)),
                 Err(error) => drop(answer.send(Err(error))),
             }
         }
@@ -146,7 +157,8 @@ impl Writer {
             let error = Arc::new(error);
             tracing::error!(%error, "the store's log cannot be written: every write is refused until a restart");
             self.fail(error.clone());
-            for (answer, _) in batch.answers {
+            let refused = batch.refusals.into_iter().map(|(answer, _)| answer);
+            for answer in batch.answers.into_iter().map(|(answer, _)| answer).chain(refused) {
                 drop(answer.send(Err(WriteError::Log(error.clone()))));
             }
             return;
@@ -158,6 +170,9 @@ impl Writer {
         for (answer, object) in batch.answers {
             // A caller that went away does not need its answer; the write stands.
             drop(answer.send(Ok(object)));
+        }
+        for (answer, error) in batch.refusals {
+            drop(answer.send(Err(error)));
         }
     }
 
@@ -177,7 +192,7 @@ impl Writer {
         let revision = self.revision + 1;
         let (object, deleted) = finish(key, change, revision)?;
         if revision > self.reserved {
-            self.reserved = revision + RESERVE;
+            self.reserved = revision + self.limits.reserve;
             let through = self.reserved;
             batch.payloads.push(encode(revision, Op::Reserve { through }));
             // Until the reservation is on the disk no revision of it may be seen, whatever its tier.
@@ -254,6 +269,9 @@ impl Writer {
                 queue.folded(result.is_ok());
             })?;
         self.folding = Some(thread);
+        if !self.limits.folds_beside {
+            self.wait_for_fold();
+        }
         Ok(())
     }
 
@@ -294,7 +312,10 @@ impl Writer {
     }
 }
 
+/// In the order of their keys: pages are filled one after the other, and in the same way each time.
 fn changes(dirty: Dirty) -> Vec<RowChange> {
+    let mut dirty: Vec<_> = dirty.into_iter().collect();
+    dirty.sort_by_cached_key(|(key, _)| (key.resource.group_resource(), key.namespace.clone(), key.name.clone()));
     dirty
         .into_iter()
         .map(|(key, object)| RowChange {

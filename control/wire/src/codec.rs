@@ -5,7 +5,7 @@ use quinn::{RecvStream, SendStream, VarInt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::frame::FRAME_BYTES_MAX;
+use crate::frame::{FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX};
 
 const LENGTH_BYTES: usize = 4;
 /// One read from the transport; small, since most frames are.
@@ -22,8 +22,8 @@ pub enum StreamError {
     Closed,
     #[error("connection to the peer was lost")]
     Lost(#[source] quinn::ConnectionError),
-    #[error("frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
-    TooLong(usize),
+    #[error("frame of {length} bytes is over the limit of {limit}")]
+    TooLong { length: usize, limit: usize },
     #[error("frame cannot be read")]
     Malformed(#[source] postcard::Error),
     #[error("stream ended in the middle of a frame")]
@@ -61,7 +61,7 @@ pub fn encode<T: Serialize>(frame: &T, out: &mut Vec<u8>) -> Result<(), StreamEr
     if length > FRAME_BYTES_MAX {
         filled.truncate(start);
         *out = filled;
-        return Err(StreamError::TooLong(length));
+        return Err(StreamError::TooLong { length, limit: FRAME_BYTES_MAX });
     }
     filled[start..start + LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
     *out = filled;
@@ -70,10 +70,14 @@ pub fn encode<T: Serialize>(frame: &T, out: &mut Vec<u8>) -> Result<(), StreamEr
 
 /// Takes one frame off the front of `buffer`; `None` where it is not whole yet.
 pub fn decode<T: DeserializeOwned>(buffer: &mut BytesMut) -> Result<Option<T>, StreamError> {
+    decode_within(buffer, FRAME_BYTES_MAX)
+}
+
+fn decode_within<T: DeserializeOwned>(buffer: &mut BytesMut, limit: usize) -> Result<Option<T>, StreamError> {
     let Some(head) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = u32::from_le_bytes(*head) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(StreamError::TooLong(length));
+    if length > limit {
+        return Err(StreamError::TooLong { length, limit });
     }
     if buffer.len() < LENGTH_BYTES + length {
         return Ok(None);
@@ -120,6 +124,11 @@ impl FrameWriter {
         Ok(())
     }
 
+    /// The stream itself, behind all frames that were sent.
+    pub(crate) fn into_stream(self) -> SendStream {
+        self.stream
+    }
+
     /// No frame follows.
     pub(crate) fn finish(&mut self) {
         let _ = self.stream.finish();
@@ -136,17 +145,23 @@ impl FrameWriter {
 pub(crate) struct FrameReader {
     stream: RecvStream,
     buffer: BytesMut,
+    frame_bytes_max: usize,
 }
 
 impl FrameReader {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), frame_bytes_max: FRAME_BYTES_MAX }
+    }
+
+    /// For a peer of which nothing is known: many of them at once shall not fill the memory.
+    pub(crate) fn of_stranger(stream: RecvStream) -> Self {
+        Self { frame_bytes_max: STRANGER_FRAME_BYTES_MAX, ..Self::new(stream) }
     }
 
     /// The next frame; `None` when the peer finished. Cancel-safe: what was read stays in the buffer.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StreamError> {
         loop {
-            if let Some(frame) = decode(&mut self.buffer)? {
+            if let Some(frame) = decode_within(&mut self.buffer, self.frame_bytes_max)? {
                 return Ok(Some(frame));
             }
             if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
@@ -166,6 +181,11 @@ impl FrameReader {
             Ok(frame) => frame?.ok_or(StreamError::Closed),
             Err(_) => Err(StreamError::Late(seconds)),
         }
+    }
+
+    /// The stream itself, and what of it was read already.
+    pub(crate) fn into_parts(self) -> (RecvStream, BytesMut) {
+        (self.stream, self.buffer)
     }
 
     /// Tells the peer to send no more.
@@ -199,10 +219,10 @@ mod tests {
         let json = vec![b' '; FRAME_BYTES_MAX];
         let mut out = vec![7];
         let error = encode(&Report::NodeStatus { json }, &mut out).unwrap_err();
-        assert!(matches!(error, StreamError::TooLong(_)));
+        assert!(matches!(error, StreamError::TooLong { .. }));
         assert_eq!(out, [7]);
         let mut buffer = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
-        assert!(matches!(decode::<Ack>(&mut buffer), Err(StreamError::TooLong(_))));
+        assert!(matches!(decode::<Ack>(&mut buffer), Err(StreamError::TooLong { .. })));
     }
 
     proptest! {

@@ -77,13 +77,16 @@ pub fn names(folder: &Path) -> Result<Vec<String>, FileError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", folder))
 }
 
-/// Creates a folder that only its owner can enter.
+/// Creates a folder that only its owner can enter, and those above it. A new one is found again after a power cut:
+/// what is kept in it would be lost with it.
 pub fn private_folder(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::at("create", path))
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::at("create", path))?;
+    missing.into_iter().filter(|path| !path.as_os_str().is_empty()).try_for_each(sync_folder)
 }
 
 #[cfg(test)]
@@ -91,6 +94,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn folders_are_made_one_in_another_and_a_relative_one_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        private_folder(&path).unwrap();
+        private_folder(&path).unwrap();
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        sync_folder(Path::new("relative")).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_private_even_after_a_crash_left_half_of_it() {

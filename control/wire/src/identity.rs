@@ -100,6 +100,8 @@ pub struct Identity {
     pub certificate: Vec<u8>,
     /// The cluster CA, DER.
     pub ca: Vec<u8>,
+    /// When the certificate was issued, by the server's clock: seconds since 1970. It says itself from 2020 on.
+    pub issued_seconds: u64,
     pub key: NodeKey,
 }
 
@@ -111,27 +113,47 @@ struct Saved {
     addresses: Vec<String>,
     certificate: Vec<u8>,
     ca: Vec<u8>,
+    issued_seconds: u64,
 }
 
 impl Identity {
+    /// When a new certificate is to be asked for: at two thirds of this one's life, so that a node which is off for
+    /// the last third still comes back with it.
+    pub fn renew_at_seconds(&self) -> u64 {
+        let end = trust::end_seconds(&self.certificate).unwrap_or(0);
+        let life = end.saturating_sub(self.issued_seconds);
+        self.issued_seconds.saturating_add(life / 3 * 2)
+    }
+
+    /// Whether `certificate` is of this node's key and of `ca`'s issuing, as far as a node can tell before it is used.
+    pub(crate) fn fits(key: &NodeKey, certificate: &[u8]) -> bool {
+        trust::key_hash(certificate) == Some(key.hash())
+    }
+
     /// The identity in `dir`; `None` where the node has not joined yet, or with another key than the one there.
     pub fn load(dir: &Path) -> Result<Option<Self>, KeyError> {
         let path = dir.join(IDENTITY_FILE);
         let Some(bytes) = durable::read(&path)? else { return Ok(None) };
-        let saved: Saved = postcard::from_bytes(&bytes).map_err(|error| FileError::damaged(&path, error))?;
+        let saved: Saved = postcard::from_bytes(&bytes)
+            .or_else(|_| {
+                // As earlier versions kept it, without the last field.
+                let bytes: Vec<u8> = bytes.iter().copied().chain([0]).collect();
+                postcard::from_bytes(&bytes)
+            })
+            .map_err(|error| FileError::damaged(&path, error))?;
         let key = NodeKey::load_or_create(dir)?;
         if trust::key_hash(&saved.certificate) != Some(key.hash()) {
             return Ok(None);
         }
-        let Saved { cluster, node_name, addresses, certificate, ca } = saved;
-        Ok(Some(Self { cluster, node_name, addresses, certificate, ca, key }))
+        let Saved { cluster, node_name, addresses, certificate, ca, issued_seconds } = saved;
+        Ok(Some(Self { cluster, node_name, addresses, certificate, ca, issued_seconds, key }))
     }
 
     /// Keeps it in `dir`, readable by its owner alone. The key is already there: `NodeKey::load_or_create` made it.
     pub fn save(&self, dir: &Path) -> Result<(), KeyError> {
-        let Self { cluster, node_name, addresses, certificate, ca, .. } = self.clone();
+        let Self { cluster, node_name, addresses, certificate, ca, issued_seconds, .. } = self.clone();
         let path = dir.join(IDENTITY_FILE);
-        let saved = Saved { cluster, node_name, addresses, certificate, ca };
+        let saved = Saved { cluster, node_name, addresses, certificate, ca, issued_seconds };
         let bytes = postcard::to_stdvec(&saved).map_err(|error| FileError::damaged(&path, error))?;
         durable::private_folder(dir)?;
         Ok(durable::replace(&path, &bytes, MODE_PRIVATE)?)

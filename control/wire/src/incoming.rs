@@ -1,11 +1,16 @@
 //! What the server asks of the node, as the agent meets it.
 
 use bytes::Bytes;
-use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
+use control_api::image::PlatformsRequest;
+use control_api::stream::{AttachRequest, ExecInput, ExecOutput, ExecRequest, ForwardRequest, LogRequest};
+use control_api::usage::UsageRequest;
 use tokio::sync::mpsc;
 
 use crate::codec::{FrameReader, FrameWriter, StreamError};
-use crate::frame::{LogOutput, Request};
+use crate::frame::{ForwardAnswer, LogOutput, Request};
+use crate::pipe::BytePipe;
+use crate::platforms::PlatformsReply;
+use crate::usage::UsageReply;
 
 /// Frames of an exec between the process and the connection, each way.
 const EXEC_FRAMES_MAX: usize = 16;
@@ -17,6 +22,10 @@ const REQUEST_SECONDS_MAX: u64 = 10;
 pub enum Incoming {
     Log(LogRequest, LogSink),
     Exec(ExecRequest, ExecPipe),
+    Platforms(PlatformsRequest, PlatformsReply),
+    Attach(AttachRequest, ExecPipe),
+    Forward(ForwardRequest, ForwardCall),
+    Usage(UsageRequest, UsageReply),
 }
 
 /// Takes the next stream that can be understood; one that cannot is closed.
@@ -27,6 +36,10 @@ pub(crate) async fn accept(connection: &quinn::Connection) -> Result<Incoming, S
         match reader.expect::<Request>(REQUEST_SECONDS_MAX).await {
             Ok(Request::Log(request)) => return Ok(Incoming::Log(request, LogSink { writer })),
             Ok(Request::Exec(request)) => return Ok(Incoming::Exec(request, ExecPipe::start(writer, reader))),
+            Ok(Request::Platforms(request)) => return Ok(Incoming::Platforms(request, PlatformsReply::new(writer))),
+            Ok(Request::Attach(request)) => return Ok(Incoming::Attach(request, ExecPipe::start(writer, reader))),
+            Ok(Request::Forward(request)) => return Ok(Incoming::Forward(request, ForwardCall { writer, reader })),
+            Ok(Request::Usage(request)) => return Ok(Incoming::Usage(request, UsageReply::new(writer))),
             Err(error @ StreamError::Lost(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "a request of the server cannot be read"),
         }
@@ -70,6 +83,28 @@ impl LogSink {
     /// Resolves when the reader went away. Cancel-safe.
     pub async fn closed(&mut self) {
         self.writer.stopped().await;
+    }
+}
+
+/// A connection to a pod that is asked for.
+#[derive(Debug)]
+pub struct ForwardCall {
+    writer: FrameWriter,
+    reader: FrameReader,
+}
+
+impl ForwardCall {
+    /// It is made: from here on the stream is the connection.
+    pub async fn connected(mut self) -> Result<BytePipe, StreamError> {
+        self.writer.send(&ForwardAnswer::Connected).await?;
+        Ok(BytePipe::new(self.writer, self.reader))
+    }
+
+    /// It cannot be made; `message` is what the user reads.
+    pub async fn fail(mut self, message: impl Into<String>) -> Result<(), StreamError> {
+        self.writer.send(&ForwardAnswer::Failed { message: message.into() }).await?;
+        self.writer.finish();
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError};
-use crate::frame::{Hello, Opening, PROTOCOL, Welcome};
+use crate::frame::{Accepted, Hello, Opening, PROTOCOL, Welcome};
 use crate::identity::Identity;
 use crate::incoming::{self, Incoming};
 use crate::report::ReportStream;
@@ -20,6 +20,10 @@ use crate::trust::{ALPN, Anchor, ClusterVerifier, NeverBeforeBuild, SERVER_NAME,
 
 /// One address is given so long before the next is tried.
 const DIAL_SECONDS_MAX: u64 = 5;
+/// The next address is tried beside one that has not answered for so long.
+const DIAL_STAGGER: Duration = Duration::from_millis(500);
+/// Addresses tried for one connection.
+const DIALS_MAX: usize = 16;
 /// The server's answer to the first frame.
 pub(crate) const ANSWER_SECONDS_MAX: u64 = 10;
 
@@ -48,15 +52,6 @@ pub enum ConnectError {
     Greeting(#[source] StreamError),
 }
 
-/// The server's greeting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    pub server_version: String,
-    pub server_time_ms: i64,
-    /// `10.42.3.0/24`.
-    pub pod_range: String,
-}
-
 /// One connection. Cheap to clone; the last clone dropped closes it.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -65,21 +60,41 @@ pub struct Link {
 }
 
 impl Link {
-    /// Dials `addresses` in order until one answers, and greets it.
+    /// Dials `addresses`, the first one first and the others soon beside it, and greets the server that answers.
     pub async fn connect(
         addresses: &[String],
         identity: &Identity,
         hello: Hello,
     ) -> Result<(Self, Accepted), ConnectError> {
         let config = client_config(Anchor::Certificate(identity.ca.clone()), Some(identity))?;
+        Self::dial_any(addresses, &config).await?.greet(hello).await
+    }
+
+    /// The first connection that comes about; an address that does not answer holds the next one up for a moment only.
+    pub(crate) async fn dial_any(addresses: &[String], config: &quinn::ClientConfig) -> Result<Self, ConnectError> {
+        let mut dials = tokio::task::JoinSet::new();
+        let mut delay = Duration::ZERO;
+        for address in addresses.iter().take(DIALS_MAX) {
+            let (address, config) = (address.clone(), config.clone());
+            dials.spawn(async move {
+                tokio::time::sleep(delay).await;
+                Self::dial_name(&address, &config).await
+            });
+            delay += DIAL_STAGGER;
+        }
         let mut failure = ConnectError::NoAddress;
-        for address in addresses {
-            match Self::dial_name(address, &config).await {
-                Ok(link) => return link.greet(hello).await,
-                Err(error) => {
-                    tracing::debug!(%address, %error, "server address failed");
-                    failure = error;
+        while let Some(dialed) = dials.join_next().await {
+            match dialed {
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a server address failed");
+                    // Another cluster at one address says less than silence at the right one.
+                    if !matches!(error, ConnectError::WrongCluster { .. }) || matches!(failure, ConnectError::NoAddress)
+                    {
+                        failure = error;
+                    }
                 }
+                Err(error) => tracing::debug!(%error, "a dial ended early"),
             }
         }
         Err(failure)
@@ -122,10 +137,8 @@ impl Link {
             reader.expect::<Welcome>(ANSWER_SECONDS_MAX).await
         };
         match answer.await {
-            Ok(Welcome::Accepted { protocol, server_version, server_time_ms, pod_range }) if protocol == PROTOCOL => {
-                Ok((self, Accepted { server_version, server_time_ms, pod_range }))
-            }
-            Ok(Welcome::Accepted { protocol, server_version, .. }) => {
+            Ok(Welcome::Accepted(accepted)) if accepted.protocol == PROTOCOL => Ok((self, accepted)),
+            Ok(Welcome::Accepted(Accepted { protocol, server_version, .. })) => {
                 let message =
                     format!("it is {server_version} and speaks protocol {protocol}, this agent speaks {PROTOCOL}");
                 Err(ConnectError::Refused { message })
@@ -170,6 +183,12 @@ impl Link {
     /// The server's address.
     pub fn remote_address(&self) -> SocketAddr {
         self.connection.remote_address()
+    }
+
+    /// The CA that the server showed, DER.
+    pub(crate) fn authority(&self) -> Option<Vec<u8>> {
+        let chain = self.connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        crate::trust::authority(chain.get(1..)?).map(|ca| ca.to_vec())
     }
 
     /// Resolves with the reason when the connection is gone.

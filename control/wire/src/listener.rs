@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError};
-use crate::frame::{Hello, JoinAnswer, JoinRequest, Opening, PROTOCOL, Welcome};
+use crate::frame::{Accepted, Hello, Opening, PROTOCOL, Welcome};
+use crate::petition::{Ask, Petition, goodbye};
 use crate::session::Session;
 use crate::transport;
 use crate::trust;
@@ -20,7 +21,7 @@ const HANDSHAKES_MAX: usize = 256;
 /// From the first packet to the first frame.
 const HANDSHAKE_SECONDS_MAX: u64 = 15;
 /// A refused peer has so long to read why.
-const GOODBYE_SECONDS_MAX: u64 = 5;
+pub(crate) const GOODBYE_SECONDS_MAX: u64 = 5;
 /// Arrivals that no one has taken yet.
 const ARRIVALS_MAX: usize = 64;
 
@@ -35,8 +36,8 @@ pub enum ListenError {
 /// Someone with something to say.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Without a certificate, with a token.
-    Join(JoinAttempt),
+    /// Asks for a certificate: by a token, by an administrator's approval, or for a key that has had one.
+    Petition(Petition),
     /// With a certificate.
     Node(NodeArrival),
 }
@@ -120,10 +121,15 @@ async fn meet(incoming: quinn::Incoming) -> Result<Arrival, StreamError> {
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
         .and_then(|chain| chain.first().map(|certificate| certificate.to_vec()));
     let (writer, reader) = connection.accept_bi().await.map_err(StreamError::Lost)?;
-    let (mut writer, mut reader) = (FrameWriter::new(writer), FrameReader::new(reader));
+    let mut writer = FrameWriter::new(writer);
+    let mut reader = if certificate.is_some() { FrameReader::new(reader) } else { FrameReader::of_stranger(reader) };
     let opening: Opening = reader.expect(HANDSHAKE_SECONDS_MAX).await?;
     match (opening, certificate) {
-        (Opening::Join(request), _) => Ok(Arrival::Join(JoinAttempt { request, connection, writer })),
+        (Opening::Join(request), _) => Ok(Arrival::Petition(Petition::new(Ask::Join(request), connection, writer))),
+        (Opening::Pending(request), _) => {
+            Ok(Arrival::Petition(Petition::new(Ask::Approval(request), connection, writer)))
+        }
+        (Opening::Renew(request), _) => Ok(Arrival::Petition(Petition::new(Ask::Renewal(request), connection, writer))),
         (Opening::Hello(hello), Some(certificate)) => match NodeArrival::check(&hello, &certificate) {
             Ok((node_name, key_hash)) => {
                 Ok(Arrival::Node(NodeArrival { hello, node_name, key_hash, connection, writer }))
@@ -138,38 +144,10 @@ async fn meet(incoming: quinn::Incoming) -> Result<Arrival, StreamError> {
             connection.close(NO_CODE, b"a node certificate is needed");
             Err(StreamError::Unexpected("a greeting without a certificate"))
         }
-        (Opening::Sync { .. } | Opening::Report, _) => {
+        (Opening::Sync { .. } | Opening::Report | Opening::Token(_), _) => {
             connection.close(NO_CODE, b"a greeting comes first");
             Err(StreamError::Unexpected("a stream before the greeting"))
         }
-    }
-}
-
-/// Closes once the peer has read the last answer, or has had time to.
-async fn goodbye(connection: quinn::Connection, mut writer: FrameWriter, reason: &'static str) {
-    writer.finish();
-    let _ = tokio::time::timeout(Duration::from_secs(GOODBYE_SECONDS_MAX), writer.stopped()).await;
-    connection.close(NO_CODE, reason.as_bytes());
-}
-
-/// A machine that asks to become a node.
-#[derive(Debug)]
-pub struct JoinAttempt {
-    pub request: JoinRequest,
-    connection: quinn::Connection,
-    writer: FrameWriter,
-}
-
-impl JoinAttempt {
-    pub fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
-    }
-
-    /// Answers and closes.
-    pub async fn answer(mut self, answer: &JoinAnswer) -> Result<(), StreamError> {
-        self.writer.send(answer).await?;
-        goodbye(self.connection, self.writer, "join answered").await;
-        Ok(())
     }
 }
 
@@ -200,16 +178,10 @@ impl NodeArrival {
         Ok((name, key_hash))
     }
 
-    pub async fn accept(
-        mut self,
-        server_version: &str,
-        server_time_ms: i64,
-        pod_range: String,
-    ) -> Result<Session, StreamError> {
-        let server_version = server_version.to_owned();
-        self.writer.send(&Welcome::Accepted { protocol: PROTOCOL, server_version, server_time_ms, pod_range }).await?;
+    pub async fn accept(mut self, accepted: Accepted) -> Result<Session, StreamError> {
+        self.writer.send(&Welcome::Accepted(accepted)).await?;
         self.writer.finish();
-        Ok(Session::new(self.connection, self.node_name))
+        Ok(Session::new(self.connection, self.node_name, self.hello.agent_version))
     }
 
     /// Refuses in plain words and closes.

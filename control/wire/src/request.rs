@@ -1,10 +1,12 @@
 //! Streams that the server opens towards a node.
 
 use bytes::Bytes;
-use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
+use control_api::stream::{ExecInput, ExecOutput, ForwardRequest, LogRequest};
 
 use crate::codec::{FrameReader, FrameWriter, StreamError};
-use crate::frame::{LogOutput, Request};
+use crate::frame::{ForwardAnswer, LogOutput, Request};
+use crate::link::ANSWER_SECONDS_MAX;
+use crate::pipe::BytePipe;
 
 /// The lines of one log. Dropping it tells the node to stop.
 #[derive(Debug)]
@@ -71,15 +73,36 @@ impl ExecOutputs {
     }
 }
 
-pub(crate) async fn exec(
+/// For an exec or an attach.
+pub(crate) async fn process(
     connection: &quinn::Connection,
-    request: ExecRequest,
+    request: &Request,
 ) -> Result<(ExecInputs, ExecOutputs), StreamError> {
-    let (writer, reader) = open(connection, &Request::Exec(request)).await?;
+    let (writer, reader) = open(connection, request).await?;
     Ok((ExecInputs { writer }, ExecOutputs { reader }))
 }
 
-async fn open(connection: &quinn::Connection, request: &Request) -> Result<(FrameWriter, FrameReader), StreamError> {
+/// A connection that the node could not make, or that broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("{0}")]
+    Failed(String),
+    #[error("the stream to the node broke off")]
+    Stream(#[from] StreamError),
+}
+
+pub(crate) async fn forward(connection: &quinn::Connection, request: ForwardRequest) -> Result<BytePipe, ForwardError> {
+    let (writer, mut reader) = open(connection, &Request::Forward(request)).await?;
+    match reader.expect::<ForwardAnswer>(ANSWER_SECONDS_MAX).await? {
+        ForwardAnswer::Connected => Ok(BytePipe::new(writer, reader)),
+        ForwardAnswer::Failed { message } => Err(ForwardError::Failed(message)),
+    }
+}
+
+pub(crate) async fn open(
+    connection: &quinn::Connection,
+    request: &Request,
+) -> Result<(FrameWriter, FrameReader), StreamError> {
     let (writer, reader) = connection.open_bi().await.map_err(StreamError::Lost)?;
     let mut writer = FrameWriter::new(writer);
     writer.send(request).await?;

@@ -3,8 +3,8 @@
 use crate::codec::{FrameReader, FrameWriter, StreamError};
 use crate::frame::Sync;
 
-/// Frames are written together up to this size.
-const BATCH_BYTES_MAX: usize = 64 << 10;
+/// Frames are written together up to this size. A server has such a batch for each node at one time.
+const BATCH_BYTES_MAX: usize = 16 << 10;
 
 /// The agent's end.
 #[derive(Debug)]

@@ -19,10 +19,19 @@ const NODE_STREAMS_MAX: u32 = 8;
 pub(crate) const SERVER_STREAMS_MAX: u32 = 128;
 /// Unread bytes of one stream.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// Unread bytes of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Unread bytes of one connection: enough for every stream, so that users' streams that nobody reads (a stopped
+/// kubectl) never hold up the node's own, its heartbeats among them.
+const CONNECTION_WINDOW_BYTES: u32 = (SERVER_STREAMS_MAX + NODE_STREAMS_MAX) * STREAM_WINDOW_BYTES;
+/// What a node keeps for its server until it has it.
+const NODE_UNSENT_BYTES: u64 = 1 << 20;
+/// What a server keeps for one node until it has it; a thousand of them may come at once.
+const SERVER_UNSENT_BYTES: u64 = 32 << 10;
 /// Without it a burst of handshakes overflows the default buffer and costs seconds of retries.
 const SERVER_SOCKET_BYTES: usize = 8 << 20;
+/// Between two packets that tell a peer of a server's earlier life that its connection is gone. A thousand nodes all ask
+/// within one heartbeat of a restart; who is not answered asks ever more seldom, so that quinn's 20 ms would leave the
+/// last of them waiting for the idle timeout. Such a packet is always smaller than the one that it answers.
+const RESET_INTERVAL_MIN: Duration = Duration::from_micros(200);
 /// As in quinn's own.
 const CONNECTION_ID_BYTES: usize = 8;
 
@@ -33,14 +42,14 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-        .send_window(u64::from(CONNECTION_WINDOW_BYTES))
+        .send_window(NODE_UNSENT_BYTES)
         .datagram_receive_buffer_size(None);
     config
 }
 
 pub(crate) fn server_transport() -> Arc<TransportConfig> {
     let mut config = transport();
-    config.max_concurrent_bidi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
+    config.max_concurrent_bidi_streams(VarInt::from_u32(NODE_STREAMS_MAX)).send_window(SERVER_UNSENT_BYTES);
     Arc::new(config)
 }
 
@@ -89,6 +98,7 @@ pub(crate) fn server_endpoint(
         let mut config = EndpointConfig::new(Arc::new(reset));
         // quinn's own ids carry a mark of this start, and packets without it are dropped unanswered.
         config.cid_generator(|| Box::new(RandomIds));
+        config.min_reset_interval(RESET_INTERVAL_MIN);
         config
     }
     quinn::Endpoint::new(lasting(secret), Some(config), socket, Arc::new(TokioRuntime))

@@ -1,6 +1,7 @@
 //! Who is believed: a server by the cluster's CA, pinned by hash or held whole, on a machine whose clock may be wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -23,10 +24,18 @@ pub const ALPN: &[u8] = b"bramble";
 /// in 1970 and would refuse every certificate.
 const BUILD_TIME_SECONDS: u64 = 1_793_491_200;
 
+/// The latest time that is known to be past, in seconds since 1970.
+static PAST_SECONDS: AtomicU64 = AtomicU64::new(BUILD_TIME_SECONDS);
+
+/// Says that it is `seconds` since 1970 or later, as a saved word of the cluster's server has it.
+pub fn is_past(seconds: u64) {
+    PAST_SECONDS.fetch_max(seconds, Ordering::Relaxed);
+}
+
 /// The time certificates are checked at.
 pub fn now_seconds() -> u64 {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    clock.as_secs().max(BUILD_TIME_SECONDS)
+    clock.as_secs().max(PAST_SECONDS.load(Ordering::Relaxed))
 }
 
 /// [`now_seconds`] for rustls.
@@ -56,6 +65,11 @@ pub fn hash(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
+/// The cluster's name, from its CA's hash: a server and a token agree on it without asking each other.
+pub fn cluster(ca_hash: &[u8; 32]) -> String {
+    hex(&ca_hash[..CLUSTER_DIGITS_MIN / 2])
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -65,11 +79,37 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A hash from its 64 hex digits.
+pub fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 2 * hash.len() || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(hash)
+}
+
 /// The node a client certificate is for; the certificate was verified before.
 pub fn node_name(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let common_name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
     common_name.strip_prefix(NODE_NAME_PREFIX).map(str::to_owned)
+}
+
+/// A cluster's name is so many hex digits of its CA's hash: fewer could be met by chance or by trying.
+pub const CLUSTER_DIGITS_MIN: usize = 16;
+
+/// The CA in the chain that a server shows: the certificate behind its own.
+pub(crate) fn authority<'a>(chain: &'a [CertificateDer<'a>]) -> Option<&'a CertificateDer<'a>> {
+    chain.last()
+}
+
+/// The seconds since 1970 at which a certificate ends.
+pub fn end_seconds(certificate: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// What a server has to show.
@@ -79,6 +119,11 @@ pub enum Anchor {
     Hash([u8; 32]),
     /// A chain that ends in this CA.
     Certificate(Vec<u8>),
+    /// A chain that ends in a CA whose hash begins with these hex digits, at least [`CLUSTER_DIGITS_MIN`] of them:
+    /// for a machine that was told its cluster's name.
+    Cluster(String),
+    /// Any chain that ends in a CA: for a machine that was told nothing. It learns who answers, and nothing more.
+    First,
 }
 
 /// Believes the cluster's server and nothing else.
@@ -94,14 +139,19 @@ impl ClusterVerifier {
     }
 
     fn root(&self, chain: &[CertificateDer<'_>]) -> Result<CertificateDer<'static>, Error> {
-        match &self.anchor {
-            Anchor::Certificate(ca) => Ok(CertificateDer::from(ca.clone())),
-            Anchor::Hash(wanted) => chain
-                .iter()
-                .find(|certificate| key_hash(certificate).as_ref() == Some(wanted))
-                .map(|certificate| certificate.clone().into_owned())
-                .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        let fits = |hash: [u8; 32]| match &self.anchor {
+            Anchor::Certificate(_) => false,
+            Anchor::Hash(wanted) => hash == *wanted,
+            Anchor::Cluster(name) => name.len() >= CLUSTER_DIGITS_MIN && hex(&hash).starts_with(name.as_str()),
+            Anchor::First => true,
+        };
+        if let Anchor::Certificate(ca) = &self.anchor {
+            return Ok(CertificateDer::from(ca.clone()));
         }
+        authority(chain)
+            .filter(|certificate| key_hash(certificate).is_some_and(fits))
+            .map(|certificate| certificate.clone().into_owned())
+            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))
     }
 }
 
@@ -144,5 +194,17 @@ impl ServerCertVerifier for ClusterVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_back_from_its_text() {
+        assert_eq!(parse_hash(&hex(&[0xa7; 32])), Some([0xa7; 32]));
+        assert_eq!(parse_hash(&"\u{e4}".repeat(32)), None);
+        assert_eq!(parse_hash("a7"), None);
     }
 }

@@ -158,6 +158,27 @@ async fn preconditions_hold_among_writes_of_one_batch() {
 }
 
 #[tokio::test]
+async fn whoever_is_refused_because_of_a_change_can_see_it() {
+    let folder = folder();
+    let store = DurableStore::open(folder.path()).unwrap();
+    for round in 0..200 {
+        let name = format!("map-{round}");
+        let create = |value| {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            (Pending { write: put(&name, value, Tier::Durable, Precondition::Absent), answer }, answered)
+        };
+        let ((first, won), (second, lost)) = (create(1), create(2));
+        store.queue.push_all(vec![first, second]);
+        assert!(matches!(lost.await.unwrap(), Err(WriteError::Exists)));
+        assert!(
+            store.get(&Key::new(&resource::CONFIG_MAPS, "default", &name)).is_some(),
+            "it exists, and is not there"
+        );
+        won.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_watch_sees_every_change_once_and_in_order() {
     let folder = folder();
     let store = DurableStore::open(folder.path()).unwrap();
