@@ -1,8 +1,11 @@
 //! Admission: what is decided about a write by looking at other objects.
 
+pub mod account;
+pub mod claim;
 pub mod pod;
+pub mod volume;
 
-use control_api::resource::{NAMESPACES, PODS};
+use control_api::resource::{NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS};
 use control_api::{Resource, Status};
 use control_store::{Key, Store};
 use serde_json::Value;
@@ -23,12 +26,35 @@ pub fn create(
     }
     if resource == &PODS {
         pod::default(object);
-        pod::service_account_exists(store, namespace, name, object)?;
+        account::apply(store, namespace, name, object)?;
+    }
+    if resource == &PERSISTENT_VOLUME_CLAIMS {
+        claim::default_class(store, object);
+        volume::protect(object, volume::CLAIM);
+    }
+    if resource == &PERSISTENT_VOLUMES {
+        volume::protect(object, volume::VOLUME);
     }
     Ok(())
 }
 
-fn namespace_is_open(store: &dyn Store, resource: &Resource, namespace: &str, name: &str) -> Result<(), Status> {
+/// After validation of an update.
+pub fn update(
+    store: &dyn Store,
+    resource: &'static Resource,
+    name: &str,
+    new: &Value,
+    old: &Value,
+) -> Result<(), Status> {
+    if resource == &PERSISTENT_VOLUME_CLAIMS { claim::may_grow(store, name, new, old) } else { Ok(()) }
+}
+
+pub(crate) fn namespace_is_open(
+    store: &dyn Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<(), Status> {
     let Some(found) = store.get(&Key::new(&NAMESPACES, "", namespace)) else {
         return Err(Status::not_found(&NAMESPACES, namespace));
     };

@@ -6,9 +6,11 @@ use http::header::AUTHORIZATION;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::api::Api;
+use crate::bearer::{api_audiences, bearer};
 use crate::call::User;
 
-/// Knows bearer tokens; `control/pki` fulfils it.
+/// Knows bearer tokens; the server's bin fulfils it.
 pub trait Authenticator: Send + Sync + 'static {
     /// The user a token stands for; none for a forged, expired or unknown one.
     fn token(&self, token: &str) -> Option<User>;
@@ -27,20 +29,24 @@ pub fn certificate_user(certificate: &CertificateDer<'_>) -> Option<User> {
     let mut groups: Vec<String> =
         subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
     groups.push(AUTHENTICATED.to_owned());
-    Some(User { name, groups })
+    Some(User { name, groups, ..User::default() })
 }
 
 /// Nobody in particular.
 pub fn anonymous() -> User {
-    User { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+    User { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()], ..User::default() }
+}
+
+/// The user as a member of everyone who is somebody.
+pub fn authenticated(mut user: User) -> User {
+    if !user.in_group(AUTHENTICATED) {
+        user.groups.push(AUTHENTICATED.to_owned());
+    }
+    user
 }
 
 /// The request's user. A certificate wins over a token; a token that is not known is refused rather than anonymous.
-pub fn authenticate(
-    certificate: Option<&User>,
-    headers: &HeaderMap,
-    tokens: Option<&dyn Authenticator>,
-) -> Result<User, Status> {
+pub fn authenticate(api: &Api, certificate: Option<&User>, headers: &HeaderMap) -> Result<User, Status> {
     if let Some(user) = certificate {
         return Ok(user.clone());
     }
@@ -51,11 +57,15 @@ pub fn authenticate(
         .and_then(|text| text.split_once(' '))
         .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()));
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(anonymous()) };
-    let Some(mut user) = tokens.and_then(|known| known.token(token)) else {
-        return Err(Status::new(Reason::Unauthorized, "Unauthorized"));
-    };
-    if !user.groups.iter().any(|group| group == AUTHENTICATED) {
-        user.groups.push(AUTHENTICATED.to_owned());
+    let found = bearer(api, token).and_then(|found| {
+        let meant = !found.meant_for(&api_audiences()).is_empty();
+        meant.then_some(found.user).ok_or_else(|| "token is meant for others".to_owned())
+    });
+    match found {
+        Ok(user) => Ok(authenticated(user)),
+        Err(why) => {
+            tracing::debug!(why, "a bearer token was refused");
+            Err(Status::new(Reason::Unauthorized, "Unauthorized"))
+        }
     }
-    Ok(user)
 }

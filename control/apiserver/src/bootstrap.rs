@@ -1,4 +1,6 @@
-//! What Kubernetes' API server itself creates: the namespaces that always exist.
+//! What Kubernetes' API server itself creates: the namespaces and roles that always exist, and [`services`].
+
+pub mod services;
 
 use control_api::resource::NAMESPACES;
 use control_api::{Reason, Status};
@@ -6,10 +8,11 @@ use serde_json::json;
 
 use crate::api::Api;
 use crate::call::{Call, User, Verb, WriteOptions};
+use crate::rbac::reconcile::reconcile;
 
 const NAMES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/// Creates the namespaces that are missing. Call it before serving.
+/// Creates the namespaces and roles that are missing. Call it before serving.
 pub async fn bootstrap(api: &Api) -> Result<(), Status> {
     for name in NAMES {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -28,5 +31,5 @@ pub async fn bootstrap(api: &Api) -> Result<(), Status> {
             Err(status) => return Err(status),
         }
     }
-    Ok(())
+    reconcile(api).await
 }

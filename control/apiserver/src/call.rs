@@ -1,5 +1,6 @@
 //! A request after HTTP decoding and before everything else: what a controller and a kubectl user have in common.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,16 +9,28 @@ use control_store::Object;
 use serde_json::Value;
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     pub name: String,
+    /// Empty where the way of authentication knows none.
+    pub uid: String,
     pub groups: Vec<String>,
+    /// What else authentication knows: the pod and node that a token is bound to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     /// A part of the control plane itself: `system:kube-scheduler`, in `system:masters`.
     pub fn system(name: &str) -> Self {
-        Self { name: name.to_owned(), groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()] }
+        Self {
+            name: name.to_owned(),
+            groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    pub fn in_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bodies and options: from HTTP to a [`Call`].
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use control_api::decode::{Decoded, decode_json, decode_protobuf, decode_yaml};
 use control_api::schema::{TypeRef, for_kind, for_resource};
@@ -7,7 +9,7 @@ use control_api::{Reason, Resource, Status};
 use http::Request;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
 
 use crate::call::{Call, DeleteOptions, PatchKind, Preconditions, Propagation, Verb, WriteOptions};
@@ -17,13 +19,28 @@ use crate::route::ResourcePath;
 
 /// The largest body read, as Kubernetes has it.
 const BODY_BYTES_MAX: usize = 3 << 20;
+/// How long a body may take to arrive, as Kubernetes lets a request take.
+const BODY_WAIT: Duration = Duration::from_secs(60);
 const FIELD_MANAGER_BYTES_MAX: usize = 128;
 const PATCH_TYPES: &str =
     "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
 
-/// Reads a body, up to the limit.
+/// Reads a body, up to the limits.
 async fn read(body: Incoming) -> Result<Bytes, Status> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    read_within(body, BODY_WAIT).await
+}
+
+async fn read_within<B>(body: B, wait: Duration) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = tokio::time::timeout(wait, Limited::new(body, BODY_BYTES_MAX).collect());
+    let Ok(body) = body.await else {
+        let message = format!("Timeout: request did not complete within the allotted timeout: no body in {wait:?}");
+        return Err(Status::new(Reason::Timeout, message));
+    };
+    match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
@@ -60,6 +77,7 @@ fn body_type(resource: &Resource, subresource: &str) -> Option<TypeRef> {
         "scale" => for_kind("autoscaling/v1", "Scale"),
         "eviction" => for_kind("policy/v1", "Eviction"),
         "binding" => for_kind("v1", "Binding"),
+        "token" => for_kind("authentication.k8s.io/v1", "TokenRequest"),
         _ => for_resource(resource),
     }
 }
@@ -90,6 +108,20 @@ pub fn write_options(query: &Query) -> Result<WriteOptions, Status> {
 fn invalid_dry_run(value: &str) -> Status {
     let message = format!("dryRun: Unsupported value: [\"{value}\"]: supported values: \"All\"");
     Status::new(Reason::Invalid, message)
+}
+
+/// The body of a create that leaves no object, and its options.
+pub async fn body(at: &ResourcePath, incomer: Incomer) -> Result<(WriteOptions, Value), Status> {
+    let mut options = write_options(&incomer.query)?;
+    let kind = content_type(&incomer.http);
+    let body = read(incomer.http.into_body()).await?;
+    let decoded = decode(&kind, &body, body_type(at.resource, &at.subresource))?;
+    options.duplicate_fields = decoded.duplicates;
+    if decoded.value.is_object() {
+        Ok((options, decoded.value))
+    } else {
+        Err(Status::bad_request("the body is not an object"))
+    }
 }
 
 /// The write that a request asks for.
@@ -162,7 +194,7 @@ pub fn delete_options(
             value[name] = found;
         }
     };
-    from_query("gracePeriodSeconds", query.number::<i64>("gracePeriodSeconds").map(Value::from));
+    from_query("gracePeriodSeconds", query.number("gracePeriodSeconds")?.map(Value::from));
     from_query("propagationPolicy", query.get("propagationPolicy").map(Value::from));
     from_query("orphanDependents", query.get("orphanDependents").map(|_| query.flag("orphanDependents").into()));
     read_delete_options(&value, write)
@@ -204,6 +236,41 @@ pub async fn collection_options(incomer: Incomer) -> Result<(Query, DeleteOption
     let body = read(incomer.http.into_body()).await?;
     let options = delete_options(&kind, &body, &incomer.query, &mut write)?;
     Ok((incomer.query, options, write))
+}
+
+#[cfg(test)]
+mod body_tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A client that has sent its head and says nothing more.
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let refused = read_within(Silent, Duration::from_millis(20)).await.map_err(|status| status.code());
+        assert_eq!(refused, Err(504));
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_refused() {
+        let body = http_body_util::Full::new(Bytes::from(vec![b' '; BODY_BYTES_MAX + 1]));
+        assert_eq!(read_within(body, BODY_WAIT).await.map_err(|status| status.code()), Err(413));
+    }
 }
 
 #[cfg(test)]

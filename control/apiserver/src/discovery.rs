@@ -16,6 +16,15 @@ pub const GIT_VERSION: &str = "v1.35.0+bramble";
 
 const OBJECT_VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// What can be done with objects of the resource.
+fn verbs(row: &Resource) -> &'static [&'static str] {
+    match row {
+        row if resource::is_review(row) => &["create"],
+        row if resource::is_measured(row) => &["get", "list"],
+        _ => &OBJECT_VERBS,
+    }
+}
+
 pub fn version() -> Response<Body> {
     respond::value(&json!({
         "major": "1", "minor": MINOR, "emulationMajor": "1", "emulationMinor": MINOR,
@@ -40,7 +49,16 @@ pub fn root() -> Response<Body> {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    for path in ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     respond::value(&json!({"paths": paths}))
@@ -49,7 +67,7 @@ pub fn root() -> Response<Body> {
 /// Named groups with their versions; the core group is not among them.
 fn served_groups() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for row in resource::all().iter().filter(|row| !row.group.is_empty()) {
+    for row in resource::served().filter(|row| !row.group.is_empty()) {
         let versions = groups.entry(row.group).or_default();
         if !versions.contains(&row.version) {
             versions.push(row.version);
@@ -105,7 +123,7 @@ pub fn group_version(group: &str, version: &str) -> Result<Response<Body>, Statu
         return Err(not_served());
     }
     let mut resources = Vec::new();
-    for row in resource::all().iter().filter(|row| row.group == group && row.version == version) {
+    for row in resource::served().filter(|row| row.group == group && row.version == version) {
         resources.push(plain(row));
         resources.extend(row.subresources.iter().map(|name| plain_subresource(row, name)));
     }
@@ -118,7 +136,7 @@ pub fn group_version(group: &str, version: &str) -> Result<Response<Body>, Statu
 fn plain(row: &Resource) -> Value {
     let mut value = json!({
         "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced(), "kind": row.kind,
-        "verbs": OBJECT_VERBS,
+        "verbs": verbs(row),
     });
     if !row.short_names.is_empty() {
         value["shortNames"] = json!(row.short_names);
@@ -142,6 +160,9 @@ fn plain_subresource(row: &Resource, name: &str) -> Value {
     value
 }
 
+/// Every method is passed on.
+const PROXIED: &[&str] = &["create", "delete", "get", "patch", "update"];
+
 /// The body and the verbs of one subresource.
 struct Subresource {
     group: &'static str,
@@ -156,7 +177,13 @@ impl Subresource {
             "scale" => ("autoscaling", "v1", "Scale", &["get", "patch", "update"]),
             "eviction" => ("policy", "v1", "Eviction", &["create"]),
             "binding" => ("", "v1", "Binding", &["create"]),
+            "token" => ("authentication.k8s.io", "v1", "TokenRequest", &["create"]),
             "exec" => ("", "v1", "PodExecOptions", &["create", "get"]),
+            "attach" => ("", "v1", "PodAttachOptions", &["create", "get"]),
+            "portforward" => ("", "v1", "PodPortForwardOptions", &["create", "get"]),
+            "proxy" if row.kind == "Service" => ("", "v1", "ServiceProxyOptions", PROXIED),
+            "proxy" if row.kind == "Node" => ("", "v1", "NodeProxyOptions", PROXIED),
+            "proxy" => ("", "v1", "PodProxyOptions", PROXIED),
             "log" => ("", "v1", "Pod", &["get"]),
             "finalize" => (row.group, row.version, row.kind, &["update"]),
             _ => (row.group, row.version, row.kind, &["get", "patch", "update"]),

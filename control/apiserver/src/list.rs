@@ -31,7 +31,7 @@ use snapshot::Window;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A door for the fuzz target to a list's window and its continue token.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, debug_assertions))]
 pub fn fuzz_window(query: &crate::query::Query) {
     let _ = Window::parse(query);
 }
@@ -41,7 +41,7 @@ pub fn get(api: &Api, at: &ResourcePath, incomer: &Incomer) -> Result<Response<B
     let key = Key::new(at.resource, &at.namespace, &at.name);
     let object = api.store().get(&key).ok_or_else(|| Status::not_found(at.resource, &at.name))?;
     match at.subresource.as_str() {
-        "" | "status" => {
+        "" | "status" | "ephemeralcontainers" => {
             let shape = Shape::of(incomer.http.headers(), &incomer.query);
             Ok(respond::json(shape.one(&object)?))
         }

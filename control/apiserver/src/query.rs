@@ -1,5 +1,6 @@
 //! The query string.
 
+use control_api::Status;
 use percent_encoding::percent_decode_str;
 
 /// Decoded pairs in their order.
@@ -42,7 +43,16 @@ impl Query {
         self.get(name).is_some_and(|value| matches!(value, "" | "1" | "t" | "T" | "true" | "True" | "TRUE"))
     }
 
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
-        self.get(name)?.parse().ok()
+    /// A whole number; nothing where it is absent or empty. What is none is refused, as Go's `strconv` words it.
+    pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let refuse = |why| Status::bad_request(format!("{name}: strconv.ParseInt: parsing {text:?}: {why}"));
+        text.parse().map(Some).map_err(|error: std::num::ParseIntError| match error.kind() {
+            std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => refuse("value out of range"),
+            _ => refuse("invalid syntax"),
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! What a method and a path ask for.
 
+use control_api::resource::NAMESPACES;
 use control_api::{Resource, resource};
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -33,11 +34,19 @@ pub enum Target {
     Group(String),
     /// `/api/v1` (group empty) or `/apis/G/V`.
     GroupVersion(String, String),
+    /// `/.well-known/openid-configuration`.
+    OidcDiscovery,
+    /// `/openid/v1/jwks`.
+    OidcKeys,
     OpenApiV2,
     OpenApiIndex,
     /// `api/v1` or `apis/G/V`.
     OpenApiDocument(String),
     Resource(ResourcePath),
+    /// `/bramble/v1/NAME`: what the command line asks beside Kubernetes' objects.
+    Bramble(String),
+    /// `/bramble/v1/pending/NAME/approve`, POST.
+    Approve(String),
     Unknown,
 }
 
@@ -59,14 +68,17 @@ impl Route {
         Self { target, verb, path }
     }
 
-    pub fn attributes(&self) -> Attributes<'_> {
+    /// What is asked of the authorizer; `named` is the one name that a collection's field selector leaves.
+    pub fn attributes<'a>(&'a self, named: &'a str) -> Attributes<'a> {
         match &self.target {
             Target::Resource(at) => Attributes::Resource {
                 verb: self.verb,
-                resource: at.resource,
+                group: at.resource.group,
+                resource: at.resource.plural,
                 subresource: &at.subresource,
-                namespace: if at.resource.namespaced() { &at.namespace } else { "" },
-                name: &at.name,
+                // A namespace lies in itself: whoever may read all in it may read it.
+                namespace: if at.resource == &NAMESPACES { &at.name } else { &at.namespace },
+                name: if at.name.is_empty() { named } else { &at.name },
             },
             _ => {
                 let path = if self.path.len() > 1 { self.path.trim_end_matches('/') } else { &self.path };
@@ -108,6 +120,10 @@ fn target(parts: &[&str]) -> Target {
         ["readyz", ..] => Target::Health("readyz"),
         ["version"] => Target::Version,
         ["metrics"] => Target::Metrics,
+        ["bramble", "v1", "pending", name, "approve"] => Target::Approve((*name).to_owned()),
+        ["bramble", "v1", name] => Target::Bramble((*name).to_owned()),
+        [".well-known", "openid-configuration"] => Target::OidcDiscovery,
+        ["openid", "v1", "jwks"] => Target::OidcKeys,
         ["openapi", "v2"] => Target::OpenApiV2,
         ["openapi", "v3"] => Target::OpenApiIndex,
         ["openapi", "v3", rest @ ..] => Target::OpenApiDocument(rest.join("/")),
@@ -125,7 +141,8 @@ fn target(parts: &[&str]) -> Target {
 fn resource_path(group: &str, version: &str, rest: &[&str]) -> Target {
     let make = |plural: &str, namespace: &str, name: &str, subresource: &[&str]| {
         let Some(resource) = resource::find(group, version, plural) else { return Target::Unknown };
-        let subresource = subresource.join("/");
+        // What follows is the path to ask the pod for.
+        let subresource = if let ["proxy", ..] = subresource { "proxy".to_owned() } else { subresource.join("/") };
         if !subresource.is_empty() && !resource.subresources.contains(&subresource.as_str()) {
             return Target::Unknown;
         }
@@ -171,6 +188,10 @@ mod tests {
 
     #[test]
     fn nothing_is_found_where_nothing_is_served() {
+        let Target::Resource(at) = parse("/api/v1/namespaces/a/services/http:web:80/proxy/x/y") else {
+            panic!("no resource")
+        };
+        assert_eq!((at.name.as_str(), at.subresource.as_str()), ("http:web:80", "proxy"));
         for path in ["/api/v1/namespaces/a/widgets", "/api/v1/pods/web", "/apis/apps/v1/namespaces/a/deployments/b/log"]
         {
             assert_eq!(parse(path), Target::Unknown, "{path}");

@@ -5,7 +5,7 @@ use control_store::Object;
 
 use crate::negotiate::parse;
 use crate::query::Query;
-use crate::route::ResourcePath;
+use crate::route::{ResourcePath, Route};
 
 #[derive(Debug, Clone)]
 pub struct Selection {
@@ -33,6 +33,17 @@ impl Selection {
             labels,
             fields,
         })
+    }
+
+    /// The one name, and the one node, that a list's or watch's field selector leaves; else nothing.
+    pub fn narrowed(route: &Route, query: &Query) -> (String, String) {
+        let text = query.text("fieldSelector");
+        if text.is_empty() || !matches!(route.verb, "list" | "watch") {
+            return Default::default();
+        }
+        let fields = FieldSelector::parse(text).ok();
+        let equal = |path| fields.as_ref().and_then(|fields| fields.equal_to(path)).unwrap_or_default().to_owned();
+        (equal("metadata.name"), equal("spec.nodeName"))
     }
 
     /// Whether objects are left out by more than their namespace.

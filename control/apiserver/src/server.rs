@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +23,10 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 250;
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Also how long an idle HTTP/1.1 connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A silent peer's kernel is asked after so long, and given up after so many questions.
+const KEEP_ALIVE_IDLE_S: u32 = 60;
+const KEEP_ALIVE_INTERVAL_S: u32 = 15;
+const KEEP_ALIVE_PROBES: u32 = 4;
 /// How long open requests may take to end at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an accept failed for want of descriptors, so that the loop does not spin.
@@ -74,6 +79,11 @@ pub async fn serve(
 async fn connection(api: Arc<Api>, acceptor: TlsAcceptor, stream: TcpStream) {
     // Small answers must not wait for the peer's delayed acknowledgement; without it they still arrive.
     let _nodelay = stream.set_nodelay(true);
+    // A client that vanished without a word would hold its watches, and the processes it started, for ever.
+    let _kept = setsockopt(&stream, sockopt::KeepAlive, &true)
+        .and_then(|()| setsockopt(&stream, sockopt::TcpKeepIdle, &KEEP_ALIVE_IDLE_S))
+        .and_then(|()| setsockopt(&stream, sockopt::TcpKeepInterval, &KEEP_ALIVE_INTERVAL_S))
+        .and_then(|()| setsockopt(&stream, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES));
     let stream = match tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),

@@ -7,26 +7,32 @@ mod create;
 mod delete;
 mod eviction;
 mod identity;
+mod mirror;
 mod patch;
+mod renewal;
 pub mod scale;
+mod token;
 mod update;
 
 use control_api::{Reason, Resource, Status};
 use control_store::Key;
 
 use crate::api::Api;
-use crate::call::{Call, Reply, Verb, WriteOptions};
+use crate::call::{Call, Reply, User, Verb, WriteOptions};
 
 /// Attempts of a write whose object changes under it, before the client is told of the conflict.
 const ATTEMPTS_MAX: usize = 16;
 
-/// A call without its verb, and without its user: who asks was decided before.
+/// A call without its verb. What its user may do at all was decided before.
 pub(crate) struct Ask {
+    pub user: User,
     pub resource: &'static Resource,
     pub subresource: Option<String>,
     pub namespace: String,
     pub name: String,
     pub options: WriteOptions,
+    /// The write is a deletion, though it may only mark the object.
+    pub deletes: bool,
 }
 
 impl Ask {
@@ -35,19 +41,26 @@ impl Ask {
     }
 }
 
+pub(crate) use renewal::renew;
+
 /// Does one write.
 pub(crate) async fn write(api: &Api, call: Call) -> Result<Reply, Status> {
-    let Call { user: _, verb, resource, subresource, namespace, name, options } = call;
-    let ask = Ask { resource, subresource, namespace, name, options };
+    let Call { user, verb, resource, subresource, namespace, name, options } = call;
+    let ask = Ask { user, resource, subresource, namespace, name, options, deletes: false };
     let subresource = ask.subresource.clone();
     match (subresource.as_deref(), verb) {
         (None, Verb::Create(object)) if ask.name.is_empty() => create::create(api, ask, object).await,
-        (None | Some("status" | "finalize"), Verb::Update(object)) => update::update(api, ask, object).await,
-        (None | Some("status" | "finalize"), Verb::Patch(kind, body)) => patch::patch(api, ask, kind, &body).await,
+        (None | Some("status" | "finalize" | "ephemeralcontainers"), Verb::Update(object)) => {
+            update::update(api, ask, object).await
+        }
+        (None | Some("status" | "finalize" | "ephemeralcontainers"), Verb::Patch(kind, body)) => {
+            patch::patch(api, ask, kind, &body).await
+        }
         (None, Verb::Delete(options)) => delete::delete(api, ask, &options).await,
         (Some("scale"), Verb::Update(body)) => scale::update(api, ask, body).await,
         (Some("scale"), Verb::Patch(kind, body)) => scale::patch(api, ask, kind, &body).await,
         (Some("binding"), Verb::Create(body)) => binding::bind(api, ask, &body).await,
+        (Some("token"), Verb::Create(body)) => token::issue(api, ask, body).await,
         (Some("eviction"), Verb::Create(body)) => eviction::evict(api, ask, &body).await,
         _ => Err(Status::new(
             Reason::MethodNotAllowed,

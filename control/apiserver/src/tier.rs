@@ -6,7 +6,7 @@ use control_store::Tier;
 use serde_json::Value;
 
 /// Node heartbeats live here, and never on the card.
-const NODE_LEASES: &str = "kube-node-lease";
+pub(crate) const NODE_LEASES: &str = "kube-node-lease";
 
 /// The tier of a write that makes `new` of `old`; a deletion has no `new`, a creation no `old`.
 pub fn of(

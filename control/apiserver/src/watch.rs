@@ -76,7 +76,7 @@ pub fn answer(api: &Arc<Api>, at: &ResourcePath, incomer: &Incomer) -> Result<Re
     let query = &incomer.query;
     let selection = Selection::of(at, query)?;
     let writer = Writer::new(at.resource, Shape::of(incomer.http.headers(), query));
-    let timeout = match query.number::<u64>("timeoutSeconds") {
+    let timeout = match query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()) {
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
         _ => WATCH_TIMEOUT + Duration::from_secs(clock::spread(WATCH_TIMEOUT.as_secs())),
     };

@@ -10,6 +10,8 @@ use control_api::resource::{EVENTS, PODS};
 use control_apiserver::Verb;
 use serde_json::json;
 use server::Server;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 const VERSION: &str = "1.33";
 
@@ -81,14 +83,45 @@ async fn events_are_listed_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_kubectl_can_exec_over_a_websocket() {
+async fn each_kubectl_can_exec_over_a_websocket_and_over_spdy() {
     let server = Server::start().await;
     let pod = json!({"metadata": {"name": "one"}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
     server.create(&PODS, "default", pod).await;
     let binding = json!({"target": {"kind": "Node", "name": "node"}});
     server.call(Verb::Create(binding), &PODS, "default", "one", Some("binding")).await.unwrap();
-    let mut exec = server.kubectl("1.30");
-    exec.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true").args(["exec", "one", "--", "echo", "hello"]);
-    let output = exec.output().await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "echo hello", "{}", String::from_utf8_lossy(&output.stderr));
+    for (websockets, version) in [("true", "1.30"), ("false", "1.30"), ("", "1.27"), ("false", "1.33")] {
+        let mut exec = server.kubectl(version);
+        exec.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets).args(["exec", "one", "--", "echo", "hello"]);
+        let output = exec.output().await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "echo hello", "{version}: {errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_is_forwarded_over_spdy_and_through_a_websocket() {
+    let server = Server::start().await;
+    let pod = json!({"metadata": {"name": "one"}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
+    server.create(&PODS, "default", pod).await;
+    let binding = json!({"target": {"kind": "Node", "name": "node"}});
+    server.call(Verb::Create(binding), &PODS, "default", "one", Some("binding")).await.unwrap();
+    let running = json!({"metadata": {"name": "one"}, "status": {"phase": "Running"}});
+    server.call(Verb::Update(running), &PODS, "default", "one", Some("status")).await.unwrap();
+    for (websockets, version) in [("true", "1.31"), ("false", "1.33"), ("", "1.27")] {
+        let mut forward = server.kubectl(version);
+        forward.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets).args(["port-forward", "pod/one", ":80"]);
+        let mut forward = forward.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // It says every connection there too, and would end where nobody hears.
+        let mut out = BufReader::new(forward.stdout.take().unwrap());
+        out.read_line(&mut line).await.unwrap();
+        let port: u16 = line.split(':').nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        connection.write_all(b"there and back").await.unwrap();
+        connection.shutdown().await.unwrap();
+        let mut text = String::new();
+        connection.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "there and back");
+        forward.kill().await.unwrap();
+    }
 }

@@ -163,10 +163,6 @@ async fn logs_and_exec_reach_the_node() {
         let server = Server::start().await;
         running_pod(&server).await;
         assert_eq!(server.run(version, "logs one --tail=3").await, "one/main on node, tail Some(3)\n");
-        if version == "1.30" {
-            // Its exec is SPDY unless asked.
-            continue;
-        }
         assert_eq!(server.run(version, "exec one -- echo hello").await, "echo hello");
         let failed = server.output(version, "exec one -- exit 42").await;
         assert_eq!(failed.status.code(), Some(42));

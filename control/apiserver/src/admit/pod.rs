@@ -1,8 +1,6 @@
-//! What Kubernetes' admission plugins fill into a new pod: ServiceAccount, DefaultTolerationSeconds, Priority.
+//! What Kubernetes' admission plugins fill into a new pod: the name of the account, DefaultTolerationSeconds,
+//! Priority.
 
-use control_api::Status;
-use control_api::resource::{PODS, SERVICE_ACCOUNTS};
-use control_store::{Key, Store};
 use serde_json::{Map, Value, json};
 
 /// How long a pod stays on a node that is gone.
@@ -38,16 +36,6 @@ fn tolerate(spec: &mut Map<String, Value>) {
             }));
         }
     }
-}
-
-/// A pod may only run as an account that is there.
-pub fn service_account_exists(store: &dyn Store, namespace: &str, name: &str, pod: &Value) -> Result<(), Status> {
-    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
-    if store.get(&Key::new(&SERVICE_ACCOUNTS, namespace, account)).is_some() {
-        return Ok(());
-    }
-    let why = format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found");
-    Err(Status::forbidden(&PODS, name, &why))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY}
 use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 
-use super::{OBJECT_VERBS, Subresource, served_groups};
+use super::{Subresource, served_groups, verbs};
 use crate::respond::{self, Body};
 
 /// The document, or nothing where the client did not ask for it.
@@ -54,8 +54,8 @@ fn item(group: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
-            let rows = resource::all().iter().filter(|row| row.group == group && row.version == *version);
-            let resources: Vec<Value> = rows.map(|row| entry(row)).collect();
+            let rows = resource::served().filter(|row| row.group == group && row.version == *version);
+            let resources: Vec<Value> = rows.map(entry).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -69,7 +69,7 @@ fn entry(row: &Resource) -> Value {
         "responseKind": {"group": row.group, "version": row.version, "kind": row.kind},
         "scope": if row.namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": row.singular,
-        "verbs": OBJECT_VERBS,
+        "verbs": verbs(row),
     });
     if !row.short_names.is_empty() {
         value["shortNames"] = json!(row.short_names);

@@ -1,9 +1,10 @@
 //! Channels in a WebSocket: a message's first byte says which stream the rest belongs to.
 
+use std::time::Duration;
+
 use control_api::stream::{ExecInput, ExecOutput};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -11,7 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::{Wanted, ending};
 use crate::node::ExecStreams;
+use crate::tunnel;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -21,20 +24,27 @@ const RESIZE: u8 = 4;
 /// v5: the next byte names a channel that ends.
 const CLOSE: u8 = 255;
 
+/// How long the client may take to answer the goodbye.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// Carries both directions until the process ends or the client leaves.
-pub async fn join<S>(socket: WebSocketStream<S>, streams: ExecStreams, with_stdin: bool)
+pub async fn join<S>(io: S, streams: ExecStreams, wanted: Wanted)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (sink, source) = socket.split();
+    let (sink, source) = tunnel::socket(io).await.split();
     let ExecStreams { input, output } = streams;
     let reading = async {
-        read(source, input, with_stdin).await;
+        read(source, input, wanted.stdin).await;
     };
+    let mut reading = std::pin::pin!(reading);
     tokio::select! {
         () = write(sink, output) => {}
-        () = reading => {}
+        () = &mut reading => return,
     }
+    // What the client still sends is read: unread, it would make of the connection's end a reset, which takes along what
+    // the client has not read yet.
+    let _left = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// Client to process; returns when the client leaves. The end of stdin alone does not end it.
@@ -52,7 +62,7 @@ where
         let sent = match data.split_first() {
             Some((&STDIN, data)) if with_stdin && !data.is_empty() => ExecInput::Stdin(data.to_vec()),
             Some((&CLOSE, [STDIN])) => ExecInput::CloseStdin,
-            Some((&RESIZE, data)) => match resize(data) {
+            Some((&RESIZE, data)) => match ending::resize(data) {
                 Some(resize) => resize,
                 None => continue,
             },
@@ -61,13 +71,6 @@ where
         // A process that no longer reads is ending: its output and exit code are still on the way.
         let _ending = input.send(sent).await;
     }
-}
-
-/// `{"Width":80,"Height":24}`.
-fn resize(data: &[u8]) -> Option<ExecInput> {
-    let size: Value = serde_json::from_slice(data).ok()?;
-    let number = |name: &str| size[name].as_u64().and_then(|number| u16::try_from(number).ok());
-    Some(ExecInput::Resize { columns: number("Width")?, rows: number("Height")? })
 }
 
 /// Process to client, ended by the status on the error channel.
@@ -79,9 +82,9 @@ where
         let (channel, data, last) = match output.recv().await {
             Some(ExecOutput::Stdout(data)) => (STDOUT, data, false),
             Some(ExecOutput::Stderr(data)) => (STDERR, data, false),
-            Some(ExecOutput::Exited { code }) => (ERROR, exited(code).to_string().into_bytes(), true),
-            Some(ExecOutput::Failed { message }) => (ERROR, failed(&message).to_string().into_bytes(), true),
-            None => (ERROR, failed("the node ended the stream").to_string().into_bytes(), true),
+            Some(ExecOutput::Exited { code }) => (ERROR, ending::exited(code), true),
+            Some(ExecOutput::Failed { message }) => (ERROR, ending::failed(&message), true),
+            None => (ERROR, ending::failed("the node ended the stream"), true),
         };
         let mut message = Vec::with_capacity(data.len() + 1);
         message.push(channel);
@@ -96,20 +99,4 @@ where
     let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     // The client may have gone already.
     let _gone = sink.send(Message::Close(Some(close))).await;
-}
-
-/// The status a process ends with.
-fn exited(code: i32) -> Value {
-    if code == 0 {
-        return json!({"metadata": {}, "status": "Success"});
-    }
-    json!({
-        "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-        "message": format!("command terminated with non-zero exit code: command terminated with exit code {code}"),
-        "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
-    })
-}
-
-fn failed(message: &str) -> Value {
-    json!({"metadata": {}, "status": "Failure", "reason": "InternalError", "message": message, "code": 500})
 }

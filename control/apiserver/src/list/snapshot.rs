@@ -44,7 +44,8 @@ fn invalid(field: &str, why: &str) -> Status {
 
 impl Window {
     pub fn parse(query: &Query) -> Result<Self, Status> {
-        let limit = query.number::<usize>("limit").unwrap_or(0);
+        // Less than nothing is no limit, as Kubernetes has it.
+        let limit = query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
         let version = query.text("resourceVersion");
         let rule = query.text("resourceVersionMatch");
         let revision = match version {

@@ -16,16 +16,19 @@ use crate::route::ResourcePath;
 use crate::selection::Selection;
 
 pub async fn answer(api: &Arc<Api>, at: &ResourcePath, incomer: Incomer) -> Result<Response<Body>, Status> {
+    let user = incomer.user.clone();
     let (query, options, write) = decode::collection_options(incomer).await?;
     let selection = Selection::of(at, &query)?;
     let listing = api.store().list(at.resource, selection.namespace.as_deref(), &Page::default());
     for object in listing.items.iter().filter(|object| selection.matches(object)) {
         let ask = Ask {
+            user: user.clone(),
             resource: at.resource,
             subresource: None,
             namespace: object.key.namespace.to_string(),
             name: object.key.name.to_string(),
             options: write.clone(),
+            deletes: true,
         };
         match delete::delete(api, ask, &options).await {
             Ok(_) => {}

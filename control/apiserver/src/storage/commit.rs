@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use control_api::resource::SERVICES;
 use control_api::{Draft, Reason, Status};
 use control_store::{Change, Object, Precondition, Write, WriteError};
 use serde_json::Value;
 
 use super::Ask;
+use crate::allocate::Reservation;
 use crate::api::Api;
+use crate::node_rule::node_of;
+use crate::node_rule::restriction::{self, Operation};
+use crate::rbac::guard;
 use crate::tier;
 
 /// The largest object kept, as etcd's request limit has it.
@@ -27,8 +32,27 @@ pub enum Intent<'a> {
     Remove { last: &'a Value, revision: u64 },
 }
 
+/// What only a Service gets: its address and its node ports. Hold the reservation through [`commit`].
+pub fn allocated(api: &Api, ask: &Ask, object: &mut Value, old: Option<&Value>) -> Result<Option<Reservation>, Status> {
+    if ask.resource != &SERVICES || ask.subresource.is_some() {
+        return Ok(None);
+    }
+    api.allocator.allocate(&**api.store(), &ask.key(), object, old, ask.options.dry_run)
+}
+
 /// Writes, or under dry run builds what would be written.
-pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>) -> Result<Outcome, Status> {
+pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>, held: Option<Reservation>) -> Result<Outcome, Status> {
+    let (old, operation) = match &intent {
+        Intent::Create(new) => (None, Operation::Create(new)),
+        Intent::Replace { old, new, .. } => (Some(*old), Operation::Update { old, new }),
+        Intent::Remove { last, .. } => (Some(*last), Operation::Delete(last)),
+    };
+    if let Some(node) = node_of(&ask.user) {
+        restriction::check(ask, node, operation)?;
+    }
+    if let Operation::Create(new) | Operation::Update { new, .. } = operation {
+        guard::check(api, ask, old, new)?;
+    }
     let subresource = ask.subresource.as_deref();
     let level = |old, new| tier::of(ask.resource, &ask.namespace, subresource, old, new);
     let (value, precondition, tier, removes) = match intent {
@@ -47,7 +71,21 @@ pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>) -> Result<Outcome,
         return rehearse(api, ask, draft, precondition);
     }
     let change = if removes { Change::Delete(draft) } else { Change::Put(draft) };
-    match api.store().write(Write { key: ask.key(), tier, precondition, change }).await {
+    let write = Write { key: ask.key(), tier, precondition, change };
+    let written = match held {
+        None => api.store().write(write).await,
+        // In a task of its own: a client that walks away must not free what its write may still take.
+        Some(held) => {
+            let store = api.store().clone();
+            let writing = tokio::spawn(async move {
+                let written = store.write(write).await;
+                drop(held);
+                written
+            });
+            writing.await.map_err(|_| Status::internal("the write could not be finished"))?
+        }
+    };
+    match written {
         Ok(object) => Ok(Outcome::Done(object)),
         Err(WriteError::Exists | WriteError::Changed) => Ok(Outcome::Lost),
         Err(error @ WriteError::TooLarge { .. }) => Err(Status::new(Reason::RequestEntityTooLarge, error.to_string())),

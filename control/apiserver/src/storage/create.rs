@@ -3,8 +3,8 @@
 use control_api::{Status, defaults, strategy, validate};
 use serde_json::{Value, json};
 
-use super::commit::{Intent, Outcome, commit};
-use super::{Ask, identity};
+use super::commit::{Intent, Outcome, allocated, commit};
+use super::{Ask, identity, mirror};
 use crate::api::Api;
 use crate::call::Reply;
 use crate::{admit, clock};
@@ -25,33 +25,44 @@ pub async fn create(api: &Api, mut ask: Ask, mut object: Value) -> Result<Reply,
     if !generated {
         ask.name = identity::metadata_text(&object, "name").to_owned();
     }
+    let uid = mirror::uid(&ask, &object).unwrap_or_else(clock::uid);
     let metadata = identity::metadata(&mut object)?;
-    metadata.insert("uid".to_owned(), json!(clock::uid()));
+    metadata.insert("uid".to_owned(), json!(uid));
     metadata.insert("creationTimestamp".to_owned(), json!(clock::now()));
     metadata.shift_remove("deletionTimestamp");
     metadata.shift_remove("deletionGracePeriodSeconds");
-    defaults::apply(ask.resource, &mut object);
-    strategy::prepare_create(ask.resource, &mut object);
-    for _ in 0..NAMES_TRIED_MAX {
-        if generated && !base.is_empty() {
+    let tried = if generated && !base.is_empty() { NAMES_TRIED_MAX } else { 1 };
+    for _ in 0..tried {
+        // What follows from a name must not outlive it.
+        let mut candidate = if tried == 1 { std::mem::take(&mut object) } else { object.clone() };
+        if tried > 1 {
             ask.name = generated_name(&base);
-            identity::metadata(&mut object)?.insert("name".to_owned(), json!(ask.name));
+            identity::metadata(&mut candidate)?.insert("name".to_owned(), json!(ask.name));
         }
-        let about = if ask.name.is_empty() { &base } else { &ask.name };
-        admit::create(&**api.store(), ask.resource, &ask.namespace, about, &mut object)?;
-        // Again, for what follows from a generated name and from what admission set.
-        defaults::apply(ask.resource, &mut object);
-        let wrong = validate::create(ask.resource, &object);
-        if !wrong.is_empty() {
-            return Err(Status::invalid(ask.resource, &ask.name, wrong));
-        }
-        match commit(api, &ask, Intent::Create(&object)).await? {
-            Outcome::Done(object) => return Ok(Reply::Object { object, created: true, warnings }),
-            Outcome::Lost if generated && !base.is_empty() => {}
-            Outcome::Lost => break,
+        shape(api, &ask, &base, &mut candidate)?;
+        let held = allocated(api, &ask, &mut candidate, None)?;
+        if let Outcome::Done(object) = commit(api, &ask, Intent::Create(&candidate), held).await? {
+            return Ok(Reply::Object { object, created: true, warnings });
         }
     }
     Err(Status::already_exists(ask.resource, &ask.name))
+}
+
+/// Everything between a name and the store.
+fn shape(api: &Api, ask: &Ask, base: &str, object: &mut Value) -> Result<(), Status> {
+    defaults::apply(ask.resource, object);
+    strategy::prepare_create(ask.resource, object);
+    let about = if ask.name.is_empty() { base } else { &ask.name };
+    if mirror::uid(ask, object).is_some() {
+        // It runs already, as it is.
+        admit::namespace_is_open(&**api.store(), ask.resource, &ask.namespace, about)?;
+    } else {
+        admit::create(&**api.store(), ask.resource, &ask.namespace, about, object)?;
+    }
+    // Again, for what follows from what admission set.
+    defaults::apply(ask.resource, object);
+    let wrong = validate::create(ask.resource, object);
+    if wrong.is_empty() { Ok(()) } else { Err(Status::invalid(ask.resource, &ask.name, wrong)) }
 }
 
 fn generated_name(base: &str) -> String {

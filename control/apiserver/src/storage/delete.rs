@@ -18,8 +18,9 @@ const GRACE_SECONDS: i64 = 30;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-pub async fn delete(api: &Api, ask: Ask, options: &DeleteOptions) -> Result<Reply, Status> {
+pub async fn delete(api: &Api, mut ask: Ask, options: &DeleteOptions) -> Result<Reply, Status> {
     admit::delete(ask.resource, &ask.name)?;
+    ask.deletes = true;
     let key = ask.key();
     for _ in 0..ATTEMPTS_MAX {
         let current = api.store().get(&key).ok_or_else(|| Status::not_found(ask.resource, &ask.name))?;
@@ -36,7 +37,7 @@ pub async fn delete(api: &Api, ask: Ask, options: &DeleteOptions) -> Result<Repl
         } else {
             Intent::Replace { old: &old, new: &new, revision: current.revision }
         };
-        match commit(api, &ask, intent).await? {
+        match commit(api, &ask, intent, None).await? {
             Outcome::Done(object) if removes && ask.resource != &PODS => return Ok(gone(&object)),
             Outcome::Done(object) => return Ok(Reply::Object { object, created: false, warnings: Vec::new() }),
             Outcome::Lost => {}

@@ -4,8 +4,9 @@ use control_api::resource::NAMESPACES;
 use control_api::{Reason, Status, defaults, strategy, validate};
 use serde_json::{Value, json};
 
-use super::commit::{Intent, Outcome, commit};
+use super::commit::{Intent, Outcome, allocated, commit};
 use super::{ATTEMPTS_MAX, Ask, identity};
+use crate::admit;
 use crate::api::Api;
 use crate::call::Reply;
 use crate::negotiate::parse;
@@ -26,7 +27,8 @@ pub async fn revise(api: &Api, ask: &Ask, change: impl Fn(&Value) -> Result<Valu
         identity::check_namespace(ask, &mut new)?;
         identity::check_name(ask, &mut new)?;
         check_versions(ask, &new, &old)?;
-        prepare(ask, &mut new, &old)?;
+        prepare(api, ask, &mut new, &old)?;
+        let held = allocated(api, ask, &mut new, Some(&old))?;
         // The revision itself is no difference.
         identity::metadata(&mut new)?.insert("resourceVersion".to_owned(), json!(current.revision.to_string()));
         if new == old {
@@ -37,7 +39,7 @@ pub async fn revise(api: &Api, ask: &Ask, change: impl Fn(&Value) -> Result<Valu
         } else {
             Intent::Replace { old: &old, new: &new, revision: current.revision }
         };
-        if let Outcome::Done(object) = commit(api, ask, intent).await? {
+        if let Outcome::Done(object) = commit(api, ask, intent, held).await? {
             return Ok(Reply::Object { object, created: false, warnings });
         }
     }
@@ -58,7 +60,7 @@ fn check_versions(ask: &Ask, new: &Value, old: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn prepare(ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Status> {
+fn prepare(api: &Api, ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Status> {
     identity::keep(new, old)?;
     let subresource = ask.subresource.as_deref();
     if subresource == Some("finalize") {
@@ -69,6 +71,14 @@ fn prepare(ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Status> {
         new["metadata"] = metadata;
         new["spec"]["finalizers"] = if finalizers.is_null() { json!([]) } else { finalizers };
         return Ok(());
+    }
+    if subresource == Some("ephemeralcontainers") {
+        // Nothing else of the pod is this subresource's to change.
+        let added = new["spec"]["ephemeralContainers"].take();
+        let version = new["metadata"]["resourceVersion"].take();
+        *new = old.clone();
+        new["metadata"]["resourceVersion"] = version;
+        new["spec"]["ephemeralContainers"] = if added.is_null() { json!([]) } else { added };
     }
     // Defaults come first: a default that the body leaves out is no change of the spec.
     defaults::apply(ask.resource, new);
@@ -82,11 +92,15 @@ fn prepare(ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Status> {
     }
     let wrong = match subresource {
         Some("status") => validate::update_status(ask.resource, new, old),
+        Some("ephemeralcontainers") => validate::update_ephemeral(new, old),
         // A binding sets the node, which no ordinary update may, and has checked that itself.
         Some("binding") => Vec::new(),
         _ => validate::update(ask.resource, new, old),
     };
-    if wrong.is_empty() { Ok(()) } else { Err(Status::invalid(ask.resource, &ask.name, wrong)) }
+    if !wrong.is_empty() {
+        return Err(Status::invalid(ask.resource, &ask.name, wrong));
+    }
+    admit::update(&**api.store(), ask.resource, &ask.name, new, old)
 }
 
 fn added_finalizer(new: &Value, old: &Value) -> Option<String> {

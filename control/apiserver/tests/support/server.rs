@@ -5,10 +5,10 @@ use std::process::Output;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
-use control_api::{Resource, Status, resource};
+use control_api::stream::{AttachRequest, ExecInput, ExecOutput, ExecRequest, ForwardRequest, LogRequest};
+use control_api::{Reason, Resource, Status, resource};
 use control_apiserver::node::BoxFuture;
-use control_apiserver::{Api, Authenticator, Call, ExecStreams, NodeStreams, Reply, User, Verb, WriteOptions};
+use control_apiserver::{Api, Authenticator, Call, Duplex, ExecStreams, NodeStreams, Reply, User, Verb, WriteOptions};
 use control_store::{MemoryStore, Store};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
@@ -26,6 +26,8 @@ pub struct Server {
     pub api: Arc<Api>,
     pub port: u16,
     pub authority: Authority,
+    /// Signs the tokens of ServiceAccounts.
+    pub account_key: Arc<control_pki::AccountKey>,
     pub home: TempDir,
     /// Ends the server when sent or dropped.
     pub stop: Option<oneshot::Sender<()>>,
@@ -39,7 +41,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -56,9 +58,18 @@ impl Authority {
         group: &str,
         addresses: &[&str],
     ) -> (String, String, CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
         let names: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        self.issue_as(name, group, CertificateParams::new(names).unwrap())
+    }
+
+    /// The same with all else that the parameters say, such as when the certificate ends.
+    pub fn issue_as(
+        &self,
+        name: &str,
+        group: &str,
+        mut params: CertificateParams,
+    ) -> (String, String, CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, group);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -80,6 +91,7 @@ impl Authenticator for Tokens {
         let user = || User {
             name: "system:serviceaccount:default:app".to_owned(),
             groups: vec!["system:serviceaccounts".to_owned()],
+            ..User::default()
         };
         (token == TOKEN).then(user)
     }
@@ -100,6 +112,25 @@ impl NodeStreams for Echo {
                 tokio::spawn(async move { send.closed().await });
             }
             Ok(receive)
+        })
+    }
+
+    fn attach(&self, _node: &str, request: AttachRequest) -> BoxFuture<'_, Result<ExecStreams, Status>> {
+        let exec = ExecRequest { stdin: request.stdin, stdout: true, tty: request.tty, ..ExecRequest::default() };
+        self.exec("", exec)
+    }
+
+    fn forward(&self, _node: &str, request: ForwardRequest) -> BoxFuture<'_, Result<Box<dyn Duplex>, Status>> {
+        Box::pin(async move {
+            if request.port != 80 {
+                return Err(Status::new(Reason::InternalError, "connection refused"));
+            }
+            let (here, there) = tokio::io::duplex(1 << 10);
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(there);
+                tokio::io::copy(&mut read, &mut write).await
+            });
+            Ok(Box::new(here) as Box<dyn Duplex>)
         })
     }
 
@@ -155,13 +186,15 @@ impl Server {
         let api = Api::new(store);
         api.connect_nodes(Arc::new(Echo));
         api.accept_tokens(Arc::new(Tokens));
+        let account_key = Arc::new(control_pki::AccountKey::generate().unwrap());
+        api.sign_tokens(account_key.clone());
         control_apiserver::bootstrap::bootstrap(&api).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(control_apiserver::serve(api.clone(), Arc::new(tls), listener, async {
             let _stopped = stopped.await;
         }));
         let (home, stop, serving) = (TempDir::new().unwrap(), Some(stop), Some(serving));
-        let server = Self { api, port, authority, home, stop, serving };
+        let server = Self { api, port, authority, account_key, home, stop, serving };
         server.create(&resource::SERVICE_ACCOUNTS, "default", json!({"metadata": {"name": "default"}})).await;
         server.write_kubeconfig();
         server
@@ -210,6 +243,29 @@ impl Server {
             .current_dir(self.home.path())
             .kill_on_drop(true);
         command
+    }
+
+    /// Runs kubectl with a bearer token in the place of the administrator's certificate.
+    pub async fn output_with_token(&self, version: &str, token: &str, line: &str) -> Output {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{}", self.port), "certificate-authority": "ca.pem"}}],
+            "users": [{"name": "token", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "token", "namespace": "default"}}],
+        });
+        let name = format!("token-{}", token.len() + token.bytes().map(usize::from).sum::<usize>());
+        let path = self.write(&name, &config.to_string());
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        self.kubectl(version).env("KUBECONFIG", path).args(words).output().await.unwrap()
+    }
+
+    /// Flags that make a kubectl command one of this user's, by a client certificate.
+    pub fn flags(&self, name: &str, group: &str) -> String {
+        let (certificate, key, _, _) = self.authority.issue(name, group, &[]);
+        let file = name.replace(':', "-");
+        self.write(&format!("{file}.pem"), &certificate);
+        self.write(&format!("{file}.key"), &key);
+        format!("--client-certificate={file}.pem --client-key={file}.key")
     }
 
     /// Runs kubectl; its standard output, or a panic with everything it said.
