@@ -1,8 +1,31 @@
 //! What the controllers need to know beside the store.
 
+use std::net::IpAddr;
+
+use tokio::sync::watch;
+
+use crate::load_balancer::Pool;
+
 /// Given by the server's start.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The cluster's CA certificate, PEM: published as ConfigMap `kube-root-ca.crt` in every namespace.
     pub ca_pem: String,
+    /// Where the API is served, as pods and nodes reach it: the endpoints of Service `kubernetes`. A change is followed
+    /// at once; an empty list changes nothing.
+    pub addresses: watch::Receiver<Vec<IpAddr>>,
+    pub port: u16,
+    /// Addresses for load balancers; none where an external cloud controller gives them.
+    pub load_balancers: Option<Pool>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ca_pem: String::new(),
+            addresses: watch::channel(Vec::new()).1,
+            port: 6443,
+            load_balancers: Some(Pool::default()),
+        }
+    }
 }

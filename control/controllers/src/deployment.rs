@@ -24,6 +24,7 @@ mod scale;
 mod set;
 mod status;
 
+pub(crate) use hash::template_hash;
 use rollout::Rollout;
 
 static OUTPUTS: [&Resource; 2] = [&REPLICA_SETS, &DEPLOYMENTS];

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use control_api::resource::EVENTS;
+use control_api::view::core::Event;
 use control_client::{DeleteOptions, Key, Resource};
-use k8s_openapi::api::core::v1::Event;
 
 use crate::action::Action;
 use crate::controller::{self, Controller, Input};

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use control_api::resource::{NODES, PODS};
+use control_api::view::core::{Node, Pod};
+use control_client::placement::tolerates;
 use control_client::{About, DeleteOptions, EventType, Key, Object, Preconditions, Resource};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 
 use crate::action::Action;
 use crate::controller::{self, Change, Controller, Input};
@@ -99,18 +100,6 @@ fn stay(pod: &Pod, node: &Node) -> Stay {
         end = Some(end.map_or(until, |end| end.min(until)));
     }
     end.map_or(Stay::Forever, Stay::Until)
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        _ => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-    }
 }
 
 fn announce(object: &Object) -> Action {

@@ -1,9 +1,9 @@
 //! Namespaces: the four that every cluster has, and the emptying of those that are deleted.
 
 use control_api::resource::{self, NAMESPACES};
+use control_api::view::Time;
+use control_api::view::core::{Namespace, NamespaceCondition};
 use control_client::{DeleteOptions, Key, Object, Preconditions, Propagation, Resource};
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::action::Action;

@@ -2,9 +2,9 @@
 //! silent marked as not ready. The Ready condition itself becomes Unknown elsewhere, where heartbeats arrive.
 
 use control_api::resource::{NODES, PODS};
+use control_api::view::Time;
+use control_api::view::core::{Node, Pod, Taint};
 use control_client::{About, EventType, Key, Object, Resource};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::action::Action;
@@ -16,6 +16,14 @@ use crate::world::{World, view};
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// Conditions that keep new pods away, and the taints that do it.
+const PRESSURES: [(&str, &str); 4] = [
+    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
+];
 
 static OUTPUTS: [&Resource; 2] = [&NODES, &PODS];
 
@@ -64,9 +72,9 @@ impl Controller for NodeController {
 fn changed_in_kind(world: &World, change: &Change<'_>) -> Vec<Key> {
     let summary = |object: &Object| {
         let node: Node = view(object).ok()?;
-        let ready = ready(&node);
+        let (ready, short) = (ready(&node), PRESSURES.map(|(condition, _)| holds(&node, condition)));
         let spec = node.spec.unwrap_or_default();
-        Some((ready, spec.unschedulable, spec.taints))
+        Some((ready, short, spec.unschedulable, spec.taints))
     };
     let same = change.previous.is_some_and(|previous| summary(previous) == summary(change.object));
     if same || change.deleted { Vec::new() } else { controller::itself(world, change) }
@@ -82,18 +90,25 @@ fn ready(node: &Node) -> Ready {
     }
 }
 
+fn holds(node: &Node, condition: &str) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|one| one.type_ == condition && one.status == "True")
+}
+
 /// The taints as they should be, where they are not.
 fn taints(node: &Node, ready: Ready, world: &World) -> Option<Vec<Taint>> {
     let spec = node.spec.as_ref();
     let before = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let unschedulable = spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
-    let wanted = [
+    // What a silent node said last about what it lacks is no news any more.
+    let short = |condition| ready != Ready::Unknown && holds(node, condition);
+    let wanted = PRESSURES.map(|(condition, taint)| (taint, "NoSchedule", short(condition))).into_iter().chain([
         (NOT_READY, "NoSchedule", ready == Ready::No),
         (NOT_READY, "NoExecute", ready == Ready::No),
         (UNREACHABLE, "NoSchedule", ready == Ready::Unknown),
         (UNREACHABLE, "NoExecute", ready == Ready::Unknown),
         (UNSCHEDULABLE, "NoSchedule", unschedulable),
-    ];
+    ]);
     let mut after = before.clone();
     for (key, effect, wanted) in wanted {
         let there = after.iter().position(|taint| taint.key == key && taint.effect == effect);

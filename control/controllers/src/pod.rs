@@ -1,7 +1,7 @@
 //! What controllers ask about a pod, as Kubernetes' `podutil` answers it.
 
+use control_api::view::core::{Pod, PodCondition};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 /// When a pod counts as available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

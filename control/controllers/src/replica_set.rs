@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use control_api::LabelSelector;
 use control_api::resource::{PODS, REPLICA_SETS};
+use control_api::view::apps::ReplicaSet;
+use control_api::view::core::Pod;
 use control_client::{About, DeleteOptions, Key, Object, Patch, Preconditions, Resource};
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use crate::action::{Action, Announce};
@@ -152,7 +152,7 @@ fn scale(object: &Object, raw: &Value, active: Vec<Owned>, wanted: usize, world:
             actions.push(Action::Create {
                 resource: &PODS,
                 namespace: object.key.namespace.to_string(),
-                object: new_pod(object, raw),
+                object: new_pod(object, &raw["spec"]["template"]),
                 announce: announce("SuccessfulCreate", "FailedCreate"),
             });
         }
@@ -173,8 +173,7 @@ fn scale(object: &Object, raw: &Value, active: Vec<Owned>, wanted: usize, world:
 }
 
 /// A pod of the template, named by the server.
-fn new_pod(object: &Object, raw: &Value) -> Value {
-    let template = &raw["spec"]["template"];
+pub(crate) fn new_pod(object: &Object, template: &Value) -> Value {
     let mut metadata = json!({
         "generateName": format!("{}-", object.key.name), "namespace": &*object.key.namespace,
         "ownerReferences": [reference(object)],

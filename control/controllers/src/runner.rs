@@ -4,6 +4,7 @@
 //! delayed it sets no timer.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,17 +30,29 @@ const USER: &str = "system:kube-controller-manager";
 
 /// Runs all controllers until `shutdown` says true; what is being written is finished first.
 pub async fn run(api: Arc<Api>, config: Config, shutdown: watch::Receiver<bool>) {
-    let controllers: Vec<Arc<dyn Controller>> = vec![
+    let mut controllers: Vec<Arc<dyn Controller>> = vec![
         Arc::new(crate::namespace::NamespaceController),
         Arc::new(crate::service_account::ServiceAccountController::new(config.ca_pem)),
+        Arc::new(crate::cluster_role::ClusterRoleController),
         Arc::new(crate::deployment::DeploymentController),
         Arc::new(crate::replica_set::ReplicaSetController),
+        Arc::new(crate::daemon_set::DaemonSetController::default()),
+        Arc::new(crate::job::JobController),
+        Arc::new(crate::volume::VolumeController),
+        Arc::new(crate::volume::class::StorageClassController),
         Arc::new(crate::garbage::GarbageCollector),
         Arc::new(crate::node::NodeController),
         Arc::new(crate::eviction::EvictionController),
         Arc::new(crate::event_ttl::EventTtlController),
+        Arc::new(crate::endpoint_slice::EndpointSliceController),
+        Arc::new(crate::endpoints::EndpointsController),
+        Arc::new(crate::endpoint_slice_mirroring::MirroringController),
+        Arc::new(crate::api_endpoints::ApiEndpointsController::new(config.addresses.clone(), config.port)),
     ];
-    Runner::new(api, controllers).run(shutdown).await;
+    if let Some(pool) = config.load_balancers {
+        controllers.push(Arc::new(crate::load_balancer::LoadBalancerController::new(pool)));
+    }
+    Runner::new(api, controllers).following(config.addresses).run(shutdown).await;
 }
 
 type Job = (usize, Key);
@@ -50,6 +63,8 @@ pub struct Runner {
     index: Arc<Index>,
     parts: Vec<Part>,
     queue: Queue<Job>,
+    /// The server's own addresses; none once nobody can change them any more.
+    addresses: Option<watch::Receiver<Vec<IpAddr>>>,
 }
 
 /// A controller and what the runner keeps beside it.
@@ -64,7 +79,13 @@ impl Runner {
         let client = Client::new(api, User::system(USER));
         let index = Arc::new(Index::new(client.clone(), control_api::resource::all().iter().copied()));
         let parts = controllers.into_iter().map(|controller| Part::new(controller, &client)).collect();
-        Self { client, index, parts, queue: Queue::default() }
+        Self { client, index, parts, queue: Queue::default(), addresses: None }
+    }
+
+    /// Initial keys are looked at again whenever the server's addresses change.
+    pub fn following(mut self, addresses: watch::Receiver<Vec<IpAddr>>) -> Self {
+        self.addresses = Some(addresses);
+        self
     }
 
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
@@ -73,11 +94,7 @@ impl Runner {
         resources.sort();
         resources.dedup();
         let mut feed = Feed::new(&self.client, resources);
-        for (number, part) in self.parts.iter().enumerate() {
-            for key in part.controller.initial() {
-                self.queue.add((number, key));
-            }
-        }
+        self.begin();
         let mut running: JoinSet<(Job, Outcome)> = JoinSet::new();
         while !*shutdown.borrow() {
             self.start(&mut running);
@@ -86,10 +103,19 @@ impl Runner {
                 changed = shutdown.changed() => if changed.is_err() { break },
                 Some(done) = running.join_next() => self.finish(done),
                 Some(news) = feed.next(), if running.len() < RUNNING_MAX => self.take(&news),
+                () = changed_addresses(&mut self.addresses) => self.begin(),
                 () = until(deadline), if deadline.is_some() => {}
             }
         }
         while running.join_next().await.is_some() {}
+    }
+
+    fn begin(&mut self) {
+        for (number, part) in self.parts.iter().enumerate() {
+            for key in part.controller.initial() {
+                self.queue.add((number, key));
+            }
+        }
     }
 
     fn world(&self) -> World {
@@ -151,6 +177,17 @@ impl Part {
         let recorder = Arc::new(Recorder::new(client.clone(), controller.name()));
         Self { controller, recorder, inputs }
     }
+}
+
+/// Waits for ever where nobody is left who could change them.
+async fn changed_addresses(addresses: &mut Option<watch::Receiver<Vec<IpAddr>>>) {
+    if let Some(receiver) = addresses {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        *addresses = None;
+    }
+    std::future::pending().await
 }
 
 async fn until(deadline: Option<Instant>) {

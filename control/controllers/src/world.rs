@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use control_api::view::View;
 use control_client::{Client, Index, Key, Object, Resource};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 
@@ -50,7 +50,7 @@ impl World {
 }
 
 /// A typed, read-only view of an object.
-pub fn view<T: DeserializeOwned>(object: &Object) -> Result<T, Error> {
+pub fn view<T: View>(object: &Object) -> Result<T, Error> {
     control_client::view(object).map_err(|source| Error::View {
         kind: object.key.resource.kind,
         namespace: object.key.namespace.to_string(),

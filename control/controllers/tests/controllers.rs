@@ -2,7 +2,17 @@
 
 #[path = "controllers/cluster.rs"]
 mod cluster;
+#[path = "controllers/daemons.rs"]
+mod daemons;
 #[path = "controllers/decisions.rs"]
 mod decisions;
+#[path = "controllers/endpoints.rs"]
+mod endpoints;
+#[path = "controllers/jobs.rs"]
+mod jobs;
+#[path = "controllers/kinds.rs"]
+mod kinds;
 #[path = "controllers/stories.rs"]
 mod stories;
+#[path = "controllers/volumes.rs"]
+mod volumes;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use control_api::image::Platform;
 use control_client::Key;
 
 use crate::node::NodeInfo;
@@ -23,6 +24,8 @@ pub struct Cache {
     nodes: Vec<NodeInfo>,
     position: HashMap<String, usize>,
     placed: HashMap<Key, Placed>,
+    /// How many nodes are of each platform.
+    platforms: HashMap<Platform, usize>,
 }
 
 impl Cache {
@@ -30,11 +33,35 @@ impl Cache {
         &self.nodes
     }
 
+    /// Whether nodes differ in what they run.
+    pub fn is_mixed(&self) -> bool {
+        self.platforms.len() > 1
+    }
+
+    fn count(&mut self, node: &NodeInfo) {
+        if let Some(platform) = node.platform.clone() {
+            *self.platforms.entry(platform).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, platform: Option<Platform>) {
+        let Some(platform) = platform else { return };
+        let left = self.platforms.get(&platform).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            self.platforms.remove(&platform);
+        } else {
+            self.platforms.insert(platform, left);
+        }
+    }
+
     /// Takes a node's new state; whether it may now take pods that it did not take before.
     pub fn put_node(&mut self, mut node: NodeInfo) -> bool {
-        if let Some(at) = self.position.get(&node.name) {
-            let known = &mut self.nodes[*at];
-            let changed = !known.is_like(&node);
+        self.count(&node);
+        if let Some(at) = self.position.get(&node.name).copied() {
+            self.uncount(self.nodes[at].platform.clone());
+            let mixed = self.is_mixed();
+            let known = &mut self.nodes[at];
+            let changed = !known.is_like(&node) || (mixed && known.held != node.held);
             (node.used, node.ports) = (std::mem::take(&mut known.used), std::mem::take(&mut known.ports));
             *known = node;
             return changed;
@@ -51,7 +78,8 @@ impl Cache {
     /// The node is gone; its pods stay counted in case it comes back.
     pub fn remove_node(&mut self, name: &str) {
         let Some(at) = self.position.remove(name) else { return };
-        self.nodes.swap_remove(at);
+        let gone = self.nodes.swap_remove(at);
+        self.uncount(gone.platform);
         if let Some(moved) = self.nodes.get(at) {
             self.position.insert(moved.name.clone(), at);
         }

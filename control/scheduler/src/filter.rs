@@ -9,9 +9,25 @@ use crate::taint;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     Unschedulable,
-    Taint { key: String, value: String },
+    Taint {
+        key: String,
+        value: String,
+    },
     Affinity,
     Ports,
+    /// A volume that it mounts cannot be reached from there.
+    VolumeElsewhere,
+    NoVolumes,
+    /// An image is for other platforms only.
+    Platform {
+        image: String,
+        platforms: String,
+    },
+    /// Nobody could say which platforms an image is for.
+    PlatformsUnknown {
+        image: String,
+        why: String,
+    },
     TooManyPods,
     Insufficient(String),
 }
@@ -23,6 +39,14 @@ impl std::fmt::Display for Refusal {
             Self::Taint { key, value } => write!(f, "node(s) had untolerated taint {{{key}: {value}}}"),
             Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
             Self::Ports => f.write_str("node(s) didn't have free ports for the requested pod ports"),
+            Self::VolumeElsewhere => f.write_str("node(s) didn't match PersistentVolume's node affinity"),
+            Self::NoVolumes => f.write_str("node(s) didn't find available persistent volumes to bind"),
+            Self::Platform { image, platforms } => {
+                write!(f, "node(s) do not run a platform of image \"{image}\" ({platforms})")
+            }
+            Self::PlatformsUnknown { image, why } => {
+                write!(f, "node(s) may not run image \"{image}\", whose platforms are not known: {why}")
+            }
             Self::TooManyPods => f.write_str("Too many pods"),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
         }

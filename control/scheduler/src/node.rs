@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use control_api::image::Platform;
+use control_api::view::core::{Node, Taint};
 use control_client::Object;
-use k8s_openapi::api::core::v1::{Node, Taint};
 
+use crate::image::Held;
 use crate::pod::{HostPort, PodInfo};
 use crate::resources::Resources;
 
@@ -18,6 +20,9 @@ pub struct NodeInfo {
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
     pub allocatable: Resources,
+    /// `None` where it does not say.
+    pub platform: Option<Platform>,
+    pub held: Held,
     pub used: Resources,
     pub ports: Vec<HostPort>,
 }
@@ -41,6 +46,13 @@ impl NodeInfo {
             taints,
             unschedulable: spec.unschedulable.unwrap_or(false),
             allocatable: Resources::read(status.allocatable.as_ref().or(status.capacity.as_ref())),
+            platform: status.node_info.and_then(|info| platform(&info.operating_system, &info.architecture)).or_else(
+                || {
+                    let label = |name: &str| object.meta.labels.get(name).map(String::as_str).unwrap_or_default();
+                    platform(label("kubernetes.io/os"), label("kubernetes.io/arch"))
+                },
+            ),
+            held: Held::read(status.images.as_deref().unwrap_or_default()),
             used: Resources::default(),
             ports: Vec::new(),
         })
@@ -69,13 +81,20 @@ impl NodeInfo {
         pod.ports.iter().any(|wanted| self.ports.iter().any(|taken| clash(wanted, taken)))
     }
 
-    /// Whether the same node, apart from what is placed on it.
+    /// Whether the same node, apart from what is placed on it and the images it holds.
     pub fn is_like(&self, other: &Self) -> bool {
         self.labels == other.labels
             && self.taints == other.taints
             && self.unschedulable == other.unschedulable
             && self.allocatable == other.allocatable
+            && self.platform == other.platform
     }
+}
+
+/// In Go's words; an arm machine without a variant is taken as v7, the least that an agent is built for.
+fn platform(os: &str, architecture: &str) -> Option<Platform> {
+    let os = if os.is_empty() { "linux" } else { os };
+    (!architecture.is_empty()).then(|| Platform { os: os.to_owned(), ..Platform::new(architecture, None) })
 }
 
 fn is_about_readiness(taint: &Taint) -> bool {

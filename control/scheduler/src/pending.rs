@@ -52,6 +52,7 @@ impl Pending {
     pub fn take(&mut self, now: Instant) -> Option<PodInfo> {
         while let Some(key) = self.queue.take(now) {
             if let Some(pod) = self.pods.get(&key) {
+                self.parked.remove(&key);
                 return Some(pod.clone());
             }
             self.queue.finish(key, Outcome::Done, now);
@@ -71,6 +72,23 @@ impl Pending {
         attempts.last = now;
         self.parked.insert(key.clone());
         self.queue.finish(key, Outcome::Done, now);
+    }
+
+    /// An answer is asked for; until [`Pending::wake`] nothing else brings it back.
+    pub fn wait(&mut self, key: Key, now: Instant) {
+        self.queue.finish(key, Outcome::Done, now);
+    }
+
+    /// The answer is there.
+    pub fn wake(&mut self, key: Key) {
+        if self.pods.contains_key(&key) {
+            self.queue.add(key);
+        }
+    }
+
+    /// Tries a parked pod again at `at`, whatever happens till then.
+    pub fn again(&mut self, key: Key, now: Instant, at: Instant) {
+        self.queue.add_after(key, now, at.saturating_duration_since(now));
     }
 
     /// Something changed that may help: every parked pod is tried again once its back-off is over.

@@ -16,10 +16,22 @@ pub struct Unschedulable {
 
 /// The position of the best node. Of equals, the one with the fewest pods, then the first.
 pub fn pick(pod: &PodInfo, nodes: &[NodeInfo]) -> Result<usize, Unschedulable> {
+    pick_where(pod, nodes, |_| None)
+}
+
+/// The same among nodes that `also`, asked last, does not refuse.
+pub fn pick_where(
+    pod: &PodInfo,
+    nodes: &[NodeInfo],
+    also: impl Fn(&NodeInfo) -> Option<Refusal>,
+) -> Result<usize, Unschedulable> {
     let mut refused: BTreeMap<Refusal, usize> = BTreeMap::new();
     let mut candidates: Vec<(usize, Marks)> = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
-        let refusals = filter::refusals(pod, node);
+        let mut refusals = filter::refusals(pod, node);
+        if refusals.is_empty() {
+            refusals.extend(also(node));
+        }
         if refusals.is_empty() {
             candidates.push((at, score::marks(pod, node)));
         }
@@ -34,6 +46,11 @@ pub fn pick(pod: &PodInfo, nodes: &[NodeInfo]) -> Result<usize, Unschedulable> {
         (score::total(*marks, preference_max, disliked_max), fewest_pods, std::cmp::Reverse(*at))
     });
     best.map(|(at, _)| *at).ok_or_else(|| unschedulable(nodes.len(), &refused))
+}
+
+/// The pod can go nowhere, whatever the nodes are like.
+pub fn nowhere(nodes: usize, why: &str) -> Unschedulable {
+    Unschedulable { message: format!("0/{nodes} nodes are available: {why}.") }
 }
 
 fn unschedulable(nodes: usize, refused: &BTreeMap<Refusal, usize>) -> Unschedulable {

@@ -1,8 +1,9 @@
 //! What the scheduler keeps of a pod.
 
+use control_api::view::core::{Container, NodeSelectorTerm, Pod, PodSpec, PreferredSchedulingTerm, Toleration};
 use control_client::{Key, Object};
-use k8s_openapi::api::core::v1::{Container, NodeSelectorTerm, Pod, PodSpec, PreferredSchedulingTerm, Toleration};
 
+use crate::image::{self, Image};
 use crate::resources::Resources;
 
 /// The scheduler that pods ask for when they ask for none.
@@ -34,6 +35,11 @@ pub struct PodInfo {
     pub required: Option<Vec<NodeSelectorTerm>>,
     pub preferred: Vec<PreferredSchedulingTerm>,
     pub tolerations: Vec<Toleration>,
+    /// Names of the claims that it mounts.
+    pub claims: Vec<String>,
+    pub images: Vec<Image>,
+    /// Names of the Secrets that its images are pulled with.
+    pub pull_secrets: Vec<String>,
 }
 
 impl PodInfo {
@@ -44,6 +50,10 @@ impl PodInfo {
         let spec = pod.spec.unwrap_or_default();
         let requests = requests(&spec);
         let ports = host_ports(&spec);
+        let claims = spec.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        let claims = claims.map(|claim| claim.claim_name.clone()).collect();
+        let images = image::of(&spec);
+        let pull_secrets = spec.image_pull_secrets.unwrap_or_default().into_iter().map(|secret| secret.name).collect();
         let affinity = spec.affinity.and_then(|affinity| affinity.node_affinity).unwrap_or_default();
         let gated = spec.scheduling_gates.is_some_and(|gates| !gates.is_empty());
         let scheduler = spec.scheduler_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(SCHEDULER_NAME);
@@ -62,6 +72,9 @@ impl PodInfo {
                 .map(|selector| selector.node_selector_terms),
             preferred: affinity.preferred_during_scheduling_ignored_during_execution.unwrap_or_default(),
             tolerations: spec.tolerations.unwrap_or_default(),
+            claims,
+            images,
+            pull_secrets,
         })
     }
 
@@ -103,8 +116,10 @@ fn requests(spec: &PodSpec) -> Resources {
 
 fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
     let host_network = spec.host_network.unwrap_or(false);
-    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
-    let host = |port: &k8s_openapi::api::core::v1::ContainerPort| {
+    let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
+    let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    let host = |port: &control_api::view::core::ContainerPort| {
         let number = port.host_port.or_else(|| host_network.then_some(port.container_port)).filter(|port| *port > 0)?;
         let address = port.host_ip.clone().filter(|address| address != "0.0.0.0").unwrap_or_default();
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use control_api::quantity::Quantity;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use control_api::view::Quantity as Text;
 
 /// What a pod asks for, or what a node has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use control_api::resource::{NODES, PODS};
+use control_api::Resource;
+use control_api::resource::{NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES};
 use control_client::queue::Outcome;
 use control_client::recorder::seconds;
+use control_client::volume::SELECTED_NODE;
 use control_client::{About, Client, EventKind, EventType, Feed, Key, News, Object, Patch, Recorder, Status};
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,13 +16,31 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
+use crate::filter::{self, Refusal};
+use crate::image::Image;
+use crate::lookup;
 use crate::node::NodeInfo;
 use crate::pending::Pending;
-use crate::pick::pick;
+use crate::pick::{Unschedulable, nowhere, pick, pick_where};
+use crate::platforms::{Answer, Lookup, Platforms};
 use crate::pod::{PodInfo, SCHEDULER_NAME};
+use crate::volume::Demands;
 
 /// Writes in flight: enough to share one sync of the disk among many binds.
 const WRITES_MAX: usize = 256;
+
+/// What may make a pod's claims ready, beside nodes and pods.
+static VOLUMES: [&Resource; 3] = [&PERSISTENT_VOLUME_CLAIMS, &PERSISTENT_VOLUMES, &STORAGE_CLASSES];
+
+/// Where a pod goes.
+enum Choice {
+    Node(usize),
+    /// These claims are told of the node; the pod follows when they are bound.
+    Claims(Vec<Key>, String),
+    /// What these images are for has to be asked first, of one of these nodes.
+    Ask(Vec<Lookup>, Vec<String>),
+    None(Unschedulable),
+}
 
 /// What a write task brings back.
 enum Written {
@@ -30,10 +50,17 @@ enum Written {
 
 /// Runs until `shutdown` says true; binds in flight are finished first.
 pub async fn run(client: Client, mut shutdown: watch::Receiver<bool>) {
-    let mut feed = Feed::new(&client, [&NODES, &PODS]);
+    let mut feed = Feed::new(&client, [&NODES, &PODS].into_iter().chain(VOLUMES));
     let recorder = Arc::new(Recorder::new(client.clone(), SCHEDULER_NAME));
-    let mut scheduler = Scheduler { client, recorder, cache: Cache::default(), pending: Pending::default() };
+    let mut scheduler = Scheduler {
+        client,
+        recorder,
+        cache: Cache::default(),
+        pending: Pending::default(),
+        platforms: Platforms::default(),
+    };
     let mut writes: JoinSet<Written> = JoinSet::new();
+    let mut questions: JoinSet<(Lookup, Answer)> = JoinSet::new();
     // Before both lists are there, nodes would look empty and every pod unschedulable.
     let mut listed: HashSet<&'static str> = HashSet::new();
     while !*shutdown.borrow() {
@@ -42,11 +69,15 @@ pub async fn run(client: Client, mut shutdown: watch::Receiver<bool>) {
         }
         if listed.len() == 2 {
             scheduler.schedule(&mut writes);
+            while let Some(question) = scheduler.platforms.take_question() {
+                questions.spawn(lookup::ask(scheduler.client.clone(), question));
+            }
         }
         let deadline = scheduler.pending.deadline();
         tokio::select! {
             changed = shutdown.changed() => if changed.is_err() { break },
             Some(news) = feed.next() => scheduler.take(&news, &mut listed),
+            Some(answered) = questions.join_next() => scheduler.learn(answered),
             Some(done) = writes.join_next() => scheduler.finish(done.unwrap_or(Written::Reported)),
             () = until(deadline), if deadline.is_some() && writes.len() < WRITES_MAX => {}
         }
@@ -66,18 +97,27 @@ struct Scheduler {
     recorder: Arc<Recorder>,
     cache: Cache,
     pending: Pending,
+    platforms: Platforms,
 }
+
+/// A pod's images as it asks for them; none where all nodes are of one platform.
+type Wanted<'a> = Vec<(&'a Image, Lookup)>;
 
 impl Scheduler {
     fn take(&mut self, news: &News, listed: &mut HashSet<&'static str>) {
         match news {
             News::All(resource, objects) => {
+                if VOLUMES.contains(resource) {
+                    self.pending.unpark(Instant::now());
+                    return;
+                }
                 self.forget_missing(resource, objects);
                 for object in objects {
                     self.see(object, false);
                 }
                 listed.insert(resource.plural);
             }
+            News::Changed(resource, _) if VOLUMES.contains(resource) => self.pending.unpark(Instant::now()),
             News::Changed(_, events) => {
                 for event in events {
                     self.see(&event.object, event.kind == EventKind::Deleted);
@@ -155,19 +195,92 @@ impl Scheduler {
     fn schedule(&mut self, writes: &mut JoinSet<Written>) {
         while writes.len() < WRITES_MAX {
             let Some(pod) = self.pending.take(Instant::now()) else { return };
-            match pick(&pod, self.cache.nodes()) {
-                Ok(at) => {
+            match self.choose(&pod) {
+                Choice::Node(at) => {
                     let node = self.cache.nodes()[at].name.clone();
                     self.cache.place(&pod, &node);
                     // From here on the pod counts as placed; a refused bind brings it back.
                     self.pending.remove(&pod.key);
                     writes.spawn(bind(self.client.clone(), self.recorder.clone(), pod.key, pod.uid, node));
                 }
-                Err(unschedulable) => {
+                Choice::Claims(claims, node) => {
                     self.pending.park(pod.key.clone(), Instant::now());
+                    writes.spawn(select(self.client.clone(), claims, node));
+                }
+                Choice::Ask(lookups, nodes) => {
+                    for lookup in &lookups {
+                        self.platforms.want(lookup, pod.key.clone(), &nodes);
+                    }
+                    self.pending.wait(pod.key, Instant::now());
+                }
+                Choice::None(unschedulable) => {
+                    let now = Instant::now();
+                    self.pending.park(pod.key.clone(), now);
+                    let wanted = self.wanted(&pod);
+                    if let Some(at) = self.platforms.next_look(wanted.iter().map(|(_, lookup)| lookup), now) {
+                        self.pending.again(pod.key.clone(), now, at);
+                    }
                     writes.spawn(report(self.client.clone(), self.recorder.clone(), pod.key, unschedulable.message));
                 }
             }
+        }
+    }
+
+    fn choose(&self, pod: &PodInfo) -> Choice {
+        let nodes = self.cache.nodes();
+        let wanted = self.wanted(pod);
+        if pod.claims.is_empty() && wanted.is_empty() {
+            return pick(pod, nodes).map_or_else(Choice::None, Choice::Node);
+        }
+        let demands = match Demands::read(&self.client, pod) {
+            Ok(demands) => demands,
+            Err(why) => return Choice::None(nowhere(nodes.len(), &why)),
+        };
+        if let Some(ask) = self.ask(pod, &demands, &wanted) {
+            return ask;
+        }
+        let also = |node: &NodeInfo| {
+            let mut images = wanted.iter().filter_map(|(image, lookup)| self.platforms.refusal(image, lookup, node));
+            demands.refusal(node).or_else(|| images.next())
+        };
+        // A choice that was made stands as long as it can.
+        let again = demands.selected().and_then(|selected| {
+            let elsewhere = |node: &NodeInfo| (node.name != selected).then_some(Refusal::Affinity);
+            pick_where(pod, nodes, |node| elsewhere(node).or_else(|| also(node))).ok()
+        });
+        match again.map_or_else(|| pick_where(pod, nodes, also), Ok) {
+            Ok(at) if demands.wait() => Choice::Claims(demands.untold(&nodes[at].name), nodes[at].name.clone()),
+            Ok(at) => Choice::Node(at),
+            Err(unschedulable) => Choice::None(unschedulable),
+        }
+    }
+
+    fn wanted<'a>(&self, pod: &'a PodInfo) -> Wanted<'a> {
+        let images = pod.images.iter().filter(|_| self.cache.is_mixed());
+        images.map(|image| (image, lookup::lookup(&self.client, pod, &image.name))).collect()
+    }
+
+    /// What has to be asked before the pod can be placed: where it could go only to nodes that hold the images, nothing.
+    fn ask(&self, pod: &PodInfo, demands: &Demands, wanted: &Wanted<'_>) -> Option<Choice> {
+        let now = Instant::now();
+        let open: Wanted<'_> =
+            wanted.iter().filter(|(_, lookup)| self.platforms.is_open(lookup, now)).cloned().collect();
+        if open.is_empty() {
+            return None;
+        }
+        let fits = |node: &&NodeInfo| filter::refusals(pod, node).is_empty() && demands.refusal(node).is_none();
+        let candidates: Vec<&NodeInfo> = self.cache.nodes().iter().filter(fits).collect();
+        let lacks = |image: &Image| candidates.iter().any(|node| !node.held.has(image));
+        let lookups: Vec<Lookup> =
+            open.into_iter().filter(|(image, _)| lacks(image)).map(|(_, lookup)| lookup).collect();
+        let names = candidates.iter().map(|node| node.name.clone()).collect();
+        (!lookups.is_empty()).then_some(Choice::Ask(lookups, names))
+    }
+
+    fn learn(&mut self, answered: Result<(Lookup, Answer), tokio::task::JoinError>) {
+        let Ok((lookup, answer)) = answered else { return };
+        for pod in self.platforms.answer(lookup, answer, Instant::now()) {
+            self.pending.wake(pod);
         }
     }
 
@@ -204,6 +317,17 @@ async fn bind(client: Client, recorder: Arc<Recorder>, key: Key, uid: String, no
     Written::Bound(key, result)
 }
 
+/// Tells claims which node their first pod goes to.
+async fn select(client: Client, claims: Vec<Key>, node: String) -> Written {
+    for key in claims {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {SELECTED_NODE: node}}}));
+        if let Err(status) = client.patch(key.resource, &key.namespace, &key.name, None, patch).await {
+            tracing::warn!(namespace = &*key.namespace, claim = &*key.name, error = %status, "a claim was not told of its node");
+        }
+    }
+    Written::Reported
+}
+
 /// Says in the pod's condition and in an Event why it has no node.
 async fn report(client: Client, recorder: Arc<Recorder>, key: Key, message: String) -> Written {
     let Some(object) = client.get(key.resource, &key.namespace, &key.name) else { return Written::Reported };
@@ -222,8 +346,8 @@ async fn report(client: Client, recorder: Arc<Recorder>, key: Key, message: Stri
     Written::Reported
 }
 
-fn scheduled_condition(object: &Object) -> Option<k8s_openapi::api::core::v1::PodCondition> {
-    let pod: k8s_openapi::api::core::v1::Pod = control_client::view(object).ok()?;
+fn scheduled_condition(object: &Object) -> Option<control_api::view::core::PodCondition> {
+    let pod: control_api::view::core::Pod = control_client::view(object).ok()?;
     pod.status?.conditions?.into_iter().find(|condition| condition.type_ == "PodScheduled")
 }
 

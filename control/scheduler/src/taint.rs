@@ -1,6 +1,7 @@
 //! A node's conditions on its pods.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use control_api::view::core::Taint;
+use control_client::placement::tolerates;
 
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -27,16 +28,4 @@ pub fn is_cordoned_for(pod: &PodInfo, node: &NodeInfo) -> bool {
 
 fn is_tolerated(pod: &PodInfo, taint: &Taint) -> bool {
     pod.tolerations.iter().any(|toleration| tolerates(toleration, taint))
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        _ => !key.is_empty() && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-    }
 }

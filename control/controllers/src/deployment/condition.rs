@@ -1,7 +1,7 @@
 //! A Deployment's conditions, with Kubernetes' reasons and messages.
 
-use k8s_openapi::api::apps::v1::DeploymentCondition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use control_api::view::Time;
+use control_api::view::apps::DeploymentCondition;
 
 use super::rollout::Rollout;
 

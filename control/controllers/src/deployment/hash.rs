@@ -8,7 +8,7 @@ const FNV_OFFSET: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
 
 /// FNV-1a over the template with its keys in order; `collisions` sets apart templates that hash alike.
-pub(super) fn template_hash(template: &Value, collisions: i32) -> String {
+pub(crate) fn template_hash(template: &Value, collisions: i32) -> String {
     let mut hash = FNV_OFFSET;
     feed(template, &mut hash);
     for byte in collisions.to_le_bytes() {

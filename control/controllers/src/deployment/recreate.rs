@@ -1,7 +1,7 @@
 //! Recreate: all old pods are gone before the first new one is made.
 
 use control_api::resource::PODS;
-use k8s_openapi::api::core::v1::Pod;
+use control_api::view::core::Pod;
 
 use super::history;
 use super::revision;

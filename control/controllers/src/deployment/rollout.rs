@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use control_api::resource::REPLICA_SETS;
+use control_api::view::IntOrString;
+use control_api::view::apps::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus};
 use control_client::{About, EventType, Object};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::set::{DESIRED_REPLICAS, MAX_REPLICAS, Set, plain_template};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use control_api::view::apps::ReplicaSet;
 use control_client::Object;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;
 
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! A ReplicaSet's counts.
 
+use control_api::view::apps::{ReplicaSet, ReplicaSetStatus};
 use control_client::Object;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use serde_json::{Value, json};
 
 use super::{Owned, requeue};

@@ -1,9 +1,12 @@
 //! A cluster without nodes: store, pipeline, controllers, and a stand-in for scheduler and kubelet.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_api::resource::{DEPLOYMENTS, NODES, PODS, REPLICA_SETS};
+use control_api::resource::{
+    DAEMON_SETS, DEPLOYMENTS, JOBS, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, REPLICA_SETS,
+};
 use control_client::{Api, Client, DeleteOptions, EventKind, Feed, Index, News, Object, Patch, Resource, User};
 use control_controllers::{Config, World};
 use control_store::MemoryStore;
@@ -17,6 +20,8 @@ pub const NODE: &str = "node1";
 
 pub struct Cluster {
     pub client: Client,
+    /// The server's own.
+    pub addresses: watch::Sender<Vec<IpAddr>>,
     stop: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -68,13 +73,16 @@ impl Cluster {
     pub async fn start() -> Self {
         let (api, client) = client();
         let (stop, stopped) = watch::channel(false);
-        let config = Config { ca_pem: "the CA".to_owned() };
+        let (addresses, followed) = watch::channel(vec![IpAddr::from([192, 168, 1, 7])]);
+        let pool = control_controllers::Pool::parse(&["192.168.1.240-192.168.1.241".to_owned()]).expect("a pool");
+        let config =
+            Config { ca_pem: "the CA".to_owned(), addresses: followed, port: 6443, load_balancers: Some(pool) };
         let tasks =
             vec![tokio::spawn(control_controllers::run(api, config, stopped)), tokio::spawn(stand_in(client.clone()))];
-        let cluster = Self { client, stop, tasks };
+        let cluster = Self { client, addresses, stop, tasks };
         cluster
-            .until("the namespaces are there", |client| {
-                client.get(&control_api::resource::NAMESPACES, "", "default").is_some()
+            .until("pods can be made in the namespace", |client| {
+                client.get(&control_api::resource::SERVICE_ACCOUNTS, "default", "default").is_some()
             })
             .await;
         add_node(&cluster.client, NODE, "True").await;
@@ -94,7 +102,9 @@ impl Cluster {
 
     fn describe(&self) -> String {
         let mut text = String::new();
-        for resource in [&DEPLOYMENTS, &REPLICA_SETS, &PODS] {
+        for resource in
+            [&DEPLOYMENTS, &REPLICA_SETS, &DAEMON_SETS, &JOBS, &PERSISTENT_VOLUMES, &PERSISTENT_VOLUME_CLAIMS, &PODS]
+        {
             for object in self.client.list(resource, None).items {
                 let value = value(&object);
                 text += &format!(
@@ -170,12 +180,25 @@ async fn drive(client: &Client, seen: &Object) {
         let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
         let _gone_already = client.delete(&PODS, &key.namespace, &key.name, options).await;
     } else if now["spec"]["nodeName"].is_null() {
-        let target = json!({"apiVersion": "v1", "kind": "Node", "name": NODE});
+        let required = &now["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+        let tied = required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0].as_str();
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": tied.unwrap_or(NODE)});
         let binding =
             json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": &*key.name}, "target": target});
         let _gone_already = client.create_subresource(&PODS, &key.namespace, &key.name, "binding", binding).await;
-    } else if now["status"]["phase"] != "Running" && now["spec"]["containers"][0]["image"] != "broken" {
+    } else if now["status"]["phase"] == "Pending" && now["spec"]["containers"][0]["image"] != "broken" {
         let time = control_client::recorder::seconds(Timestamp::now());
+        let over = match now["spec"]["containers"][0]["image"].as_str() {
+            Some("succeeds") => Some("Succeeded"),
+            Some("fails") => Some("Failed"),
+            _ => None,
+        };
+        if let Some(phase) = over {
+            let ended = json!({"name": "main", "state": {"terminated": {"exitCode": 0, "finishedAt": time}}});
+            let status = Patch::Strategic(json!({"status": {"phase": phase, "containerStatuses": [ended]}}));
+            let _gone_already = client.patch(&PODS, &key.namespace, &key.name, Some("status"), status).await;
+            return;
+        }
         let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": time});
         let status = Patch::Strategic(json!({"status": {"phase": "Running", "conditions": [ready]}}));
         let _gone_already = client.patch(&PODS, &key.namespace, &key.name, Some("status"), status).await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api::Meta;
-use control_api::resource::{EVENTS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS};
+use control_api::resource::{
+    EVENTS, NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICE_ACCOUNTS, STORAGE_CLASSES,
+};
 use control_client::{Api, Client, Feed, Key, Object, Patch, Resource, User};
 use control_scheduler::cache::Cache;
 use control_scheduler::node::NodeInfo;
@@ -13,6 +15,8 @@ use control_scheduler::pod::PodInfo;
 use control_store::MemoryStore;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+mod platforms;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -173,7 +177,10 @@ impl Drop for Running {
 
 impl Running {
     async fn start() -> Self {
-        let api = Api::new(Arc::new(MemoryStore::default()));
+        Self::over(Api::new(Arc::new(MemoryStore::default()))).await
+    }
+
+    async fn over(api: Arc<Api>) -> Self {
         let client = Client::new(api, User::system("tester"));
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
         client.create(&NAMESPACES, "", namespace).await.expect("is created");
@@ -208,7 +215,7 @@ impl Running {
     }
 
     async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let mut feed = Feed::new(&self.client, [&PODS, &NODES, &EVENTS]);
+        let mut feed = Feed::new(&self.client, [&PODS, &NODES, &EVENTS, &PERSISTENT_VOLUME_CLAIMS]);
         let wait = async {
             while !holds() {
                 feed.next().await;
@@ -259,4 +266,113 @@ async fn a_pod_of_another_scheduler_is_left_alone() {
     running.add_pod("ours", json!({})).await;
     running.until("ours is bound", || running.pod("ours")["spec"]["nodeName"] == "a").await;
     assert!(running.pod("theirs")["spec"]["nodeName"].is_null());
+}
+
+#[test]
+fn a_pod_tied_to_a_node_by_its_name_goes_there_or_nowhere() {
+    let tied = |node: &str| {
+        let field = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+        let required = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}})
+    };
+    assert_eq!(choose(|_, _| {}, tied("b")), Ok("b".to_owned()));
+    let message = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.";
+    assert_eq!(choose(|_, _| {}, tied("c")), Err(message.to_owned()));
+}
+
+fn claim_value(name: &str, class: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": class,
+        },
+    })
+}
+
+fn class_value(name: &str, provisioner: &str, mode: &str) -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+        "provisioner": provisioner, "volumeBindingMode": mode,
+    })
+}
+
+fn volume_value(name: &str, node: &str, class: &str) -> Value {
+    let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "local": {"path": "/srv"},
+            "storageClassName": class,
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}},
+        },
+    })
+}
+
+fn mounting(claim: &str) -> Value {
+    json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]})
+}
+
+impl Running {
+    async fn create(&self, resource: &'static Resource, value: Value) {
+        let namespace = if resource.namespaced() { "default" } else { "" };
+        self.client.create(resource, namespace, value).await.expect("is created");
+    }
+
+    fn claim(&self, name: &str) -> Value {
+        let claim = self.client.get(&PERSISTENT_VOLUME_CLAIMS, "default", name).expect("is there");
+        serde_json::from_slice(&claim.json).expect("is JSON")
+    }
+
+    /// What the volume controller does.
+    async fn bind(&self, claim: &str, volume: &str) {
+        let patch = json!({
+            "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": volume},
+        });
+        let patch = Patch::Merge(patch);
+        self.client.patch(&PERSISTENT_VOLUME_CLAIMS, "default", claim, None, patch).await.expect("is bound");
+    }
+
+    async fn is_told(&self, message: &str) {
+        self.until(message, || self.messages("FailedScheduling").contains(&message.to_owned())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_told_of_its_pods_node_and_the_pod_follows_when_it_is_bound() {
+    let running = Running::start().await;
+    running.add_node("a", "4").await;
+    running.create(&STORAGE_CLASSES, class_value("slow", "bramble.dev/local-path", "WaitForFirstConsumer")).await;
+    running.create(&PERSISTENT_VOLUME_CLAIMS, claim_value("data", "slow")).await;
+    running.add_pod("p", mounting("data")).await;
+    let selected = |claim: Value| claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].clone();
+    running.until("a node is selected", || selected(running.claim("data")) == "a").await;
+    assert!(running.pod("p")["spec"]["nodeName"].is_null());
+    // The volume lies elsewhere by now: the pod goes where it is.
+    running.create(&PERSISTENT_VOLUMES, volume_value("pv", "b", "slow")).await;
+    running.bind("data", "pv").await;
+    running.is_told("0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.").await;
+    running.add_node("b", "4").await;
+    running.until("it is bound", || running.pod("p")["spec"]["nodeName"] == "b").await;
+    running.add_pod("q", mounting("data")).await;
+    running.until("the next one follows", || running.pod("q")["spec"]["nodeName"] == "b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_claim_is_missing_or_unbound_is_told_so_in_kubernetes_words() {
+    let running = Running::start().await;
+    running.add_node("a", "4").await;
+    running.add_pod("p", mounting("data")).await;
+    running.is_told("0/1 nodes are available: persistentvolumeclaim \"data\" not found.").await;
+    running.create(&STORAGE_CLASSES, class_value("now", "example.com/nas", "Immediate")).await;
+    running.create(&PERSISTENT_VOLUME_CLAIMS, claim_value("data", "now")).await;
+    running.is_told("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.").await;
+    let class = class_value("by-hand", "kubernetes.io/no-provisioner", "WaitForFirstConsumer");
+    running.create(&STORAGE_CLASSES, class).await;
+    running.create(&PERSISTENT_VOLUMES, volume_value("pv", "z", "by-hand")).await;
+    running.create(&PERSISTENT_VOLUME_CLAIMS, claim_value("other", "by-hand")).await;
+    running.add_pod("q", mounting("other")).await;
+    running.is_told("0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.").await;
+    running.create(&PERSISTENT_VOLUMES, volume_value("near", "a", "by-hand")).await;
+    let selected = |claim: Value| claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].clone();
+    running.until("the node of the new volume is selected", || selected(running.claim("other")) == "a").await;
 }
