@@ -1,6 +1,7 @@
 //! `bramble`: the control plane and the command line. Reads arguments and hands over; no logic of its own.
 
 mod config;
+mod presence;
 mod server;
 mod token_file;
 
@@ -25,18 +26,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let data = DataDir::create(&arguments.data_dir)?;
+    // Verbs that only ask a server leave no folder behind.
+    let data = || DataDir::create(&arguments.data_dir);
     match &arguments.verb {
         Verb::Up(options) => {
             log_to_stderr(&arguments.log)?;
-            control_cli::up::run(&data, options, &arguments.log)
+            control_cli::up::run(&data()?, options, &arguments.log)
         }
         Verb::Server(options) => {
             log_to_stderr(&arguments.log)?;
-            server::run(&data, options)
+            server::run(&data()?, options)
         }
-        Verb::Token { verb } => control_cli::token::run(&data, verb),
-        Verb::Kubeconfig { merge } => control_cli::kubeconfig::run(&data, *merge),
+        Verb::Node { verb } => control_cli::node::run(&arguments.data_dir, verb),
+        Verb::Card { verb } => control_cli::card::run(verb),
+        Verb::Status => control_cli::status::run(&arguments.data_dir),
+        Verb::Token { verb } => control_cli::token::run(&data()?, verb),
+        Verb::Kubeconfig { merge } => control_cli::kubeconfig::run(&data()?, *merge),
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use control_apiserver::bootstrap::services;
 use control_apiserver::{Api, User};
 use control_cli::data_dir::DataDir;
 use control_cli::pidfile::Pidfile;
@@ -26,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::presence::Presence;
 use crate::token_file::TokenFile;
 
 /// Enough to serve while another request computes; each costs memory.
@@ -48,13 +50,20 @@ pub fn run(data: &DataDir, options: &control_cli::arguments::Server) -> Result<(
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    runtime.block_on(serve(data, &config))
+    runtime.spawn(control_wire::supervisor::keep_watchdog());
+    runtime.block_on(serve(data, options, &config))
 }
 
-async fn serve(data: &DataDir, config: &Config) -> Result<()> {
-    let pki = Arc::new(Pki::open(&data.pki(), &names(config)?).context("cannot prepare the cluster's certificates")?);
+async fn serve(data: &DataDir, options: &control_cli::arguments::Server, config: &Config) -> Result<()> {
+    let ranges = config.ranges().context("the configured ranges cannot be")?;
+    let presence = Presence::new(config)?;
+    let pki = Pki::open_with(&data.pki(), &presence.names()?, config.lifetimes()?);
+    let pki = Arc::new(pki.context("cannot prepare the cluster's certificates")?);
+    let pool = control_controllers::Pool::parse(&config.load_balancer_pool).context("loadBalancerPool")?;
+    let external_cloud = config.cloud_provider.is_some() || options.cloud_provider.is_some();
     let store = DurableStore::open(&data.store()).context("cannot open the store")?;
-    let api = Api::new(store.clone());
+    let api = Api::with_ranges(store.clone(), ranges.clone());
+    api.sign_tokens(pki.account_key());
     if let Some(path) = &config.token_file {
         api.accept_tokens(Arc::new(TokenFile::load(path)?));
     }
@@ -67,28 +76,48 @@ async fn serve(data: &DataDir, config: &Config) -> Result<()> {
 
     let (stop, stopping) = watch::channel(false);
     let client = |name: &str| Client::new(api.clone(), User::system(name));
-    let nodes_config = NodesConfig { pod_range: config.pod_range.clone(), ..NodesConfig::default() };
+    let nodes_config = NodesConfig {
+        pod_range: config.pod_range.clone(),
+        service_range: ranges.services,
+        external_cloud,
+        servers: presence.servers(),
+        ..NodesConfig::default()
+    };
     let nodes = Nodes::start(client("system:nodes"), pki.clone(), agents, nodes_config);
     api.connect_nodes(nodes);
-    let controllers = control_controllers::Config { ca_pem: pki.ca_pem() };
+    let controllers = control_controllers::Config {
+        ca_pem: pki.ca_pem(),
+        addresses: presence.endpoints(),
+        port: address_of(&tcp)?.port(),
+        load_balancers: if external_cloud { None } else { Some(pool) },
+    };
     let mut loops = tokio::task::JoinSet::new();
+    let port = address_of(&tcp)?.port();
+    // What cannot be made now is said by `keep`, which tries again.
+    let _unmade = services::make(&api, port).await;
+    loops.spawn(services::keep(api.clone(), port, stopping.clone()));
     loops.spawn(control_controllers::run(api.clone(), controllers, stopping.clone()));
     loops.spawn(control_scheduler::run(client("system:kube-scheduler"), stopping.clone()));
 
-    let address = tcp.local_addr().context("cannot tell the API's address")?;
+    let address = address_of(&tcp)?;
     write_private(&data.kubeconfig(), &pki.kubeconfig(&local_url(address)))?;
+    // Only `bramble up` ends its server with itself.
+    if config.discovery.unwrap_or(!options.exit_with_parent) {
+        loops.spawn(presence.announce(pki.ca_hash(), address.port(), stopping.clone()));
+    }
+    let following = tokio::spawn(presence.follow(pki.clone(), data.kubeconfig(), address));
     let mut stopped = stopping.clone();
     let shutdown = async move {
         // An error means that the sender is gone, which is an end too.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let serving = tokio::spawn(control_apiserver::serve(api.clone(), pki.https_config(), tcp, shutdown));
-    tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
-    control_cli::notify::ready().context("cannot tell the supervisor that the server is ready")?;
+    tell_ready(data, options, address)?;
 
     wait_for_signal().await?;
     tracing::info!("stopping");
     stop.send_replace(true);
+    following.abort();
     serving.await.context("the API's task failed")?.context("the API ended in an error")?;
     while loops.join_next().await.is_some() {}
     closer.close("the server is stopping").await;
@@ -96,17 +125,21 @@ async fn serve(data: &DataDir, config: &Config) -> Result<()> {
     tokio::task::spawn_blocking(move || store.close()).await.context("the store did not close")
 }
 
-/// What the API's certificate is good for, beside the names that every cluster's has.
-fn names(config: &Config) -> Result<Vec<String>> {
-    let mut names = control_cli::addresses::of_this_machine()?;
-    let hostname = nix::unistd::gethostname().context("cannot read the hostname")?;
-    names.extend(hostname.into_string().ok().filter(|name| !name.is_empty()));
-    names.extend(config.names.iter().cloned());
-    Ok(names)
+/// From here on others may start that need the server.
+fn tell_ready(data: &DataDir, options: &control_cli::arguments::Server, address: SocketAddr) -> Result<()> {
+    tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
+    if options.admit_own_agent {
+        control_cli::token::leave_for_this_machine(data).context("cannot leave a token for this machine's agent")?;
+    }
+    control_wire::supervisor::ready().context("cannot tell the supervisor that the server is ready")
+}
+
+fn address_of(tcp: &TcpListener) -> Result<SocketAddr> {
+    tcp.local_addr().context("cannot tell the API's address")
 }
 
 /// How programs on this machine reach the API.
-fn local_url(address: SocketAddr) -> String {
+pub fn local_url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() || address.ip().is_loopback() {
         format!("https://127.0.0.1:{}", address.port())
     } else {
@@ -124,7 +157,7 @@ async fn wait_for_signal() -> Result<()> {
     Ok(())
 }
 
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;

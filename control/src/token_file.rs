@@ -48,7 +48,7 @@ impl Authenticator for TokenFile {
 fn user(line: &str) -> Result<([u8; 32], User)> {
     let mut fields = line.splitn(4, ',').map(str::trim);
     let token = fields.next().unwrap_or_default();
-    let (Some(name), Some(_uid)) = (fields.next(), fields.next()) else {
+    let (Some(name), Some(uid)) = (fields.next(), fields.next()) else {
         bail!("a line is token,user,uid and, in quotes, groups");
     };
     if token.len() < TOKEN_BYTES_MIN || name.is_empty() {
@@ -58,7 +58,7 @@ fn user(line: &str) -> Result<([u8; 32], User)> {
     let mut groups: Vec<String> =
         groups.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned).collect();
     groups.push("system:authenticated".to_owned());
-    Ok((trust::hash(token.as_bytes()), User { name: name.to_owned(), groups }))
+    Ok((trust::hash(token.as_bytes()), User { name: name.to_owned(), uid: uid.to_owned(), groups, ..User::default() }))
 }
 
 #[cfg(test)]

@@ -3,24 +3,10 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use nix::net::if_::InterfaceFlags;
 
-/// Addresses of the real links that are up, IPv4 first. Pods' links have none of their own.
+/// Addresses of the real links that are up, IPv4 first.
 pub fn of_this_machine() -> Result<Vec<String>> {
-    let links = nix::ifaddrs::getifaddrs().context("cannot list this machine's addresses")?;
-    let mut addresses: Vec<IpAddr> = links
-        .filter(|link| {
-            link.flags.contains(InterfaceFlags::IFF_UP) && !link.flags.contains(InterfaceFlags::IFF_LOOPBACK)
-        })
-        .filter_map(|link| {
-            let address = link.address?;
-            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        })
-        .filter(|address| !is_link_local(address))
-        .collect();
-    addresses.sort_by_key(IpAddr::is_ipv6);
-    addresses.dedup();
+    let addresses = control_wire::addresses::of_this_machine().context("cannot list this machine's addresses")?;
     Ok(addresses.iter().map(IpAddr::to_string).collect())
 }
 
@@ -30,13 +16,6 @@ pub fn with_port(host: &str, port: u16) -> String {
         Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
         _ if host.rsplit_once(':').is_some_and(|(_, end)| end.parse::<u16>().is_ok()) => host.to_owned(),
         _ => format!("{host}:{port}"),
-    }
-}
-
-fn is_link_local(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

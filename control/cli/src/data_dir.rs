@@ -39,6 +39,11 @@ impl DataDir {
         self.0.join("agent")
     }
 
+    /// A join token for this machine's own agent, which looks there and removes it.
+    pub fn join_file(&self) -> PathBuf {
+        self.0.join("join")
+    }
+
     /// The store's own folder.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use control_api::Resource;
-use control_api::resource::{CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS};
+use control_api::resource::{CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, SERVICE_ACCOUNTS};
 use control_store::Object;
 use serde::Deserialize;
 
@@ -26,6 +26,7 @@ impl Reference {
         match self.plural {
             "configmaps" => &CONFIG_MAPS,
             "secrets" => &SECRETS,
+            "persistentvolumeclaims" => &PERSISTENT_VOLUME_CLAIMS,
             _ => &SERVICE_ACCOUNTS,
         }
     }
@@ -145,6 +146,7 @@ pub fn references(pod: &Object) -> Option<(Arc<str>, BTreeSet<Reference>)> {
     for volume in &spec.volumes {
         add(CONFIG_MAPS.plural, &volume.config_map.name);
         add(SECRETS.plural, &volume.secret.secret_name);
+        add(PERSISTENT_VOLUME_CLAIMS.plural, &volume.persistent_volume_claim.claim_name);
         for source in &volume.projected.sources {
             add(CONFIG_MAPS.plural, &source.config_map.name);
             add(SECRETS.plural, &source.secret.name);
@@ -184,7 +186,13 @@ view! {
     }
     Named { name: String }
     SecretVolume { secret_name: String }
-    VolumeView { config_map: Named, secret: SecretVolume, projected: Projected }
+    ClaimVolume { claim_name: String }
+    VolumeView {
+        config_map: Named,
+        secret: SecretVolume,
+        persistent_volume_claim: ClaimVolume,
+        projected: Projected,
+    }
     Projected { sources: Vec<ProjectedSource> }
     ProjectedSource { config_map: Named, secret: Named }
     ContainerView { env: Vec<Variable>, env_from: Vec<VariableSource> }

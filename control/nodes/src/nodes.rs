@@ -1,20 +1,23 @@
 //! The part: sessions by node, and who was heard when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control_api::resource::NODES;
+use control_api::service::ServiceRange;
 use control_client::Client;
-use control_pki::Pki;
-use control_pki::tokens::UseError;
-use control_wire::frame::{JoinAnswer, JoinRequest, PROTOCOL};
-use control_wire::{Arrival, JoinAttempt, Listener, NodeArrival, NodeStream, Session};
-use tokio::sync::{Semaphore, mpsc};
+use control_pki::{Pki, Standing};
+use control_wire::frame::PROTOCOL;
+use control_wire::{Accepted, Arrival, Listener, NodeArrival, NodeNetwork, NodeStream, Session};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::broadcast::Broadcast;
 use crate::dispatch::{self, Subscribe};
+use crate::heartbeat::{self, Heartbeats};
 use crate::outbox::Outbox;
-use crate::{registration, report, silence};
+use crate::pending::Room;
+use crate::{registration, removal, report, silence, token};
 
 /// Subscriptions that the dispatcher has not taken yet.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -26,12 +29,27 @@ const GREETINGS_MAX: usize = 64;
 pub struct NodesConfig {
     /// The cluster's pod range, of which each node gets a /24.
     pub pod_range: String,
+    /// Addresses of Services.
+    pub service_range: ServiceRange,
+    /// The cluster's DNS domain.
+    pub domain: String,
     pub server_version: String,
+    /// `host:port` of every server's UDP port, as it is now.
+    pub servers: watch::Receiver<Vec<String>>,
+    /// A cloud controller manager initializes nodes and knows their addresses.
+    pub external_cloud: bool,
 }
 
 impl Default for NodesConfig {
     fn default() -> Self {
-        Self { pod_range: "10.42.0.0/16".to_owned(), server_version: env!("CARGO_PKG_VERSION").to_owned() }
+        Self {
+            pod_range: "10.42.0.0/16".to_owned(),
+            service_range: ServiceRange::DEFAULT,
+            domain: "cluster.local".to_owned(),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            servers: watch::channel(Vec::new()).1,
+            external_cloud: false,
+        }
     }
 }
 
@@ -39,12 +57,17 @@ impl Default for NodesConfig {
 pub struct Nodes {
     pub(crate) client: Client,
     pub(crate) config: NodesConfig,
-    pki: Arc<Pki>,
+    pub(crate) pki: Arc<Pki>,
+    pub(crate) room: Room,
     sessions: Mutex<HashMap<String, Session>>,
     seen: Mutex<HashMap<String, Instant>>,
+    /// Those that are marked silent.
+    silent: Mutex<HashSet<String>>,
+    pub(crate) heartbeats: Heartbeats,
     /// One node at a time gets a pod range.
     pub(crate) registering: tokio::sync::Mutex<()>,
     subscriptions: mpsc::Sender<Subscribe>,
+    broadcast: Arc<Broadcast>,
     /// Tells the node that a revision is of this cluster's store.
     epoch: u64,
 }
@@ -63,14 +86,20 @@ impl Nodes {
             client: client.clone(),
             config,
             pki,
+            room: Room::default(),
             sessions: Mutex::default(),
             seen: Mutex::new(seen),
+            silent: Mutex::default(),
+            heartbeats: Heartbeats::default(),
             registering: tokio::sync::Mutex::default(),
             subscriptions,
+            broadcast: Arc::default(),
             epoch,
         });
-        tokio::spawn(dispatch::run(client, receiver));
+        tokio::spawn(dispatch::run(client, nodes.broadcast.clone(), receiver));
         tokio::spawn(silence::run(nodes.clone()));
+        tokio::spawn(heartbeat::run(nodes.clone()));
+        tokio::spawn(removal::run(nodes.clone()));
         tokio::spawn(nodes.clone().accept(listener));
         nodes
     }
@@ -88,12 +117,25 @@ impl Nodes {
         self.heard().insert(node.to_owned(), Instant::now());
     }
 
+    /// Nodes whose Node says that they are silent, since they were while this server ran.
+    pub(crate) fn silent(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn session(&self, node: &str) -> Option<Session> {
         self.sessions().get(node).cloned()
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions().len()
+    }
+
+    pub(crate) fn session_names(&self) -> Vec<String> {
+        self.sessions().keys().cloned().collect()
     }
 
     async fn accept(self: Arc<Self>, mut listener: Listener) {
@@ -103,7 +145,11 @@ impl Nodes {
             let nodes = self.clone();
             tokio::spawn(async move {
                 match arrival {
-                    Arrival::Join(attempt) => nodes.join(attempt).await,
+                    Arrival::Petition(petition) => {
+                        // One that waits for a person holds no place up.
+                        drop(place);
+                        nodes.petition(petition).await;
+                    }
                     Arrival::Node(arrival) => {
                         let session = nodes.greet(arrival).await;
                         drop(place);
@@ -116,52 +162,11 @@ impl Nodes {
         }
     }
 
-    async fn join(&self, attempt: JoinAttempt) {
-        let (node, address) = (attempt.request.node_name.clone(), attempt.remote_address());
-        let answer = match self.admit(&attempt.request) {
-            Ok(certificate) => {
-                tracing::info!(%node, %address, "node joined");
-                let server_time_ms = jiff::Timestamp::now().as_millisecond();
-                JoinAnswer::Admitted { certificate, ca: self.pki.ca().to_vec(), server_time_ms }
-            }
-            Err(message) => {
-                tracing::warn!(%node, %address, %message, "a join was refused");
-                JoinAnswer::Refused { message }
-            }
-        };
-        if let Err(error) = attempt.answer(&answer).await {
-            tracing::debug!(%node, %error, "a join's answer did not arrive");
-        }
-    }
-
-    fn admit(&self, request: &JoinRequest) -> Result<Vec<u8>, String> {
-        if request.protocol != PROTOCOL {
-            return Err(format!("agent speaks protocol {}, this server speaks {PROTOCOL}", request.protocol));
-        }
-        let certificate = self.pki.sign_node(&request.csr, &request.node_name).map_err(|error| error.to_string())?;
-        let key = control_wire::trust::key_hash(&certificate).ok_or("the certificate cannot be read")?;
-        // The token first: who has none learns nothing of the names in use.
-        self.pki.tokens().use_once(&request.cluster, &request.token_id, &request.token_secret, key).map_err(
-            |error| match error {
-                UseError::Refused(refusal) => refusal.to_string(),
-                UseError::Kept(error) => {
-                    tracing::error!(%error, "the use of a join token cannot be recorded");
-                    "server cannot record the use of the join token".to_owned()
-                }
-            },
-        )?;
-        registration::check_key(&self.client, &request.node_name, key)?;
-        Ok(certificate)
-    }
-
     async fn greet(&self, arrival: NodeArrival) -> Option<Session> {
         let node = arrival.node_name.clone();
         let registered = registration::register(self, &node, arrival.key_hash, &arrival.hello).await;
         let greeted = match registered {
-            Ok(range) => {
-                let now = jiff::Timestamp::now().as_millisecond();
-                arrival.accept(&self.config.server_version, now, range).await.map(Some)
-            }
+            Ok(range) => arrival.accept(self.welcome(range)).await.map(Some),
             Err(message) => {
                 tracing::warn!(%node, %message, "a node was refused");
                 arrival.refuse(message).await.map(|()| None)
@@ -173,6 +178,24 @@ impl Nodes {
         })
     }
 
+    fn welcome(&self, pod_range: String) -> Accepted {
+        let NodesConfig { pod_range: cluster_range, service_range, domain, server_version, servers, .. } = &self.config;
+        Accepted {
+            protocol: PROTOCOL,
+            server_version: server_version.clone(),
+            server_time_ms: jiff::Timestamp::now().as_millisecond(),
+            network: NodeNetwork {
+                pod_range,
+                cluster_range: cluster_range.clone(),
+                service_range: service_range.to_string(),
+                dns: service_range.dns_address().to_string(),
+                domain: domain.clone(),
+                secret: self.pki.node_secret(),
+            },
+            servers: servers.borrow().clone(),
+        }
+    }
+
     async fn serve(self: Arc<Self>, session: Session) {
         let node = session.node_name().to_owned();
         tracing::info!(%node, address = %session.remote_address(), "node connected");
@@ -180,11 +203,26 @@ impl Nodes {
         if let Some(old) = self.sessions().insert(node.clone(), session.clone()) {
             old.close("the node connected again");
         }
+        // Its Node may have been deleted between the greeting and now.
+        if session.key_hash().and_then(|key| self.pki.members().standing(&key)) == Some(Standing::Removed) {
+            session.close("this node was removed from the cluster");
+        }
         let mut outbox: Option<Arc<Outbox>> = None;
+        let tokens = Arc::new(Semaphore::new(token::AT_ONCE_MAX));
         while let Ok(stream) = session.accept().await {
             match stream {
                 NodeStream::Report(source) => {
                     tokio::spawn(report::take(self.clone(), session.clone(), source));
+                }
+                NodeStream::Token(request, reply) => {
+                    let (client, node, places) = (self.client.clone(), node.clone(), tokens.clone());
+                    tokio::spawn(token::answer(client, node, request, reply, places));
+                }
+                NodeStream::Renew(request, answer) => {
+                    let granted = self.renew(&request.csr, &request.node_name, session.key_hash());
+                    if let Err(error) = answer.send(&self.answer(granted)).await {
+                        tracing::debug!(%node, %error, "a renewed certificate did not arrive");
+                    }
                 }
                 NodeStream::Sync { since, epoch, sink } => {
                     let next = Arc::new(Outbox::default());
@@ -196,9 +234,9 @@ impl Nodes {
                     if self.subscriptions.send(subscribe).await.is_err() {
                         break;
                     }
-                    let epoch = self.epoch;
+                    let (epoch, broadcast) = (self.epoch, self.broadcast.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = next.drain(sink, epoch).await {
+                        if let Err(error) = next.drain(&broadcast, sink, epoch).await {
                             tracing::debug!(%error, "a node's desired state was cut off");
                         }
                         next.close();

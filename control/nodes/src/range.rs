@@ -1,9 +1,13 @@
 //! Pod ranges: a /24 a node out of the cluster's.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
-const NODE_PREFIX_BITS: u32 = 24;
+use control_api::Ipv4Range;
+
+const NODE_PREFIX_LEN: u8 = 24;
+/// Of the cluster's range.
+const PREFIX_LENS: RangeInclusive<u8> = 8..=NODE_PREFIX_LEN;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
@@ -15,13 +19,11 @@ pub enum RangeError {
 
 /// The lowest /24 of `cluster` that is not in `used`.
 pub fn allot(cluster: &str, used: &HashSet<String>) -> Result<String, RangeError> {
-    let malformed = || RangeError::Malformed(cluster.to_owned());
-    let (base, bits) = cluster.split_once('/').ok_or_else(malformed)?;
-    let base: Ipv4Addr = base.parse().map_err(|_| malformed())?;
-    let bits: u32 = bits.parse().ok().filter(|bits| (8..=NODE_PREFIX_BITS).contains(bits)).ok_or_else(malformed)?;
-    let first = u32::from(base) & (u32::MAX << (32 - bits));
-    (0..1 << (NODE_PREFIX_BITS - bits))
-        .map(|index: u32| format!("{}/{NODE_PREFIX_BITS}", Ipv4Addr::from(first + (index << (32 - NODE_PREFIX_BITS)))))
+    let range = cluster.parse().ok().filter(|range: &Ipv4Range| PREFIX_LENS.contains(&range.prefix_len()));
+    let range = range.ok_or_else(|| RangeError::Malformed(cluster.to_owned()))?;
+    (u32::from(range.base())..=u32::from(range.last()))
+        .step_by(1 << (32 - NODE_PREFIX_LEN))
+        .map(|base| Ipv4Range::new(base.into(), NODE_PREFIX_LEN).to_string())
         .find(|range| !used.contains(range))
         .ok_or_else(|| RangeError::Full(cluster.to_owned()))
 }

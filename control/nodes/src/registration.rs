@@ -4,12 +4,15 @@ use std::collections::HashSet;
 
 use control_api::resource::{LEASES, NODES};
 use control_client::{Client, Patch};
+use control_pki::Standing;
 use control_wire::{Hello, trust};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::admission::{REMOVED, UNKNOWN};
 use crate::nodes::Nodes;
 use crate::range;
-use crate::report;
+use crate::{report, status};
 
 /// A node is known by its key: another key under its name is another machine.
 const KEY_ANNOTATION: &str = "bramble.dev/node-key";
@@ -22,8 +25,42 @@ const OWN_LABELS: [&str; 5] = [
     "beta.kubernetes.io/os",
 ];
 
+/// Kubernetes' taint of a node that a cloud controller manager has not seen yet; that one takes it away.
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+
+/// Whether the node still waits for a cloud controller manager.
+pub fn is_uninitialized(node: &Value) -> bool {
+    node["spec"]["taints"].as_array().into_iter().flatten().any(|taint| taint["key"] == UNINITIALIZED)
+}
+
 fn parse(client: &Client, name: &str) -> Option<Value> {
     client.get(&NODES, "", name).and_then(|node| serde_json::from_slice(&node.json).ok())
+}
+
+/// The key that a Node was registered with.
+pub(crate) fn key_of(node: &Value) -> Option<[u8; 32]> {
+    node["metadata"]["annotations"][KEY_ANNOTATION].as_str().and_then(trust::parse_hash)
+}
+
+/// Refuses a key that was shut out, or that nobody let in. A key that is known and whose Node is gone was shut out by
+/// that Node's deletion.
+pub fn check_standing(nodes: &Nodes, name: &str, key: [u8; 32]) -> Result<(), String> {
+    let node = parse(&nodes.client, name);
+    let registered = node.as_ref().and_then(key_of);
+    match nodes.pki.members().standing(&key) {
+        Some(Standing::Admitted) => Ok(()),
+        Some(Standing::Known) if node.is_some() && registered.is_none_or(|known| known == key) => Ok(()),
+        Some(Standing::Known) => {
+            if let Err(error) = nodes.pki.members().remove(key, name) {
+                tracing::error!(node = name, %error, "the removal of a node's key cannot be recorded");
+            }
+            Err(REMOVED.to_owned())
+        }
+        Some(Standing::Removed) => Err(REMOVED.to_owned()),
+        // It joined before keys were remembered.
+        None if registered == Some(key) => Ok(()),
+        None => Err(UNKNOWN.to_owned()),
+    }
 }
 
 /// Refuses a key that is not the one the node joined with.
@@ -40,18 +77,25 @@ pub fn check_key(client: &Client, name: &str, key: [u8; 32]) -> Result<(), Strin
 /// Creates or refreshes the Node; returns its pod range.
 pub async fn register(nodes: &Nodes, name: &str, key: [u8; 32], hello: &Hello) -> Result<String, String> {
     let told: Value = serde_json::from_slice(&hello.node).map_err(|error| format!("Node cannot be read: {error}"))?;
-    check_key(&nodes.client, name, key)?;
     let range = {
         let _turn = nodes.registering.lock().await;
+        check_standing(nodes, name, key)?;
+        check_key(&nodes.client, name, key)?;
         match parse(&nodes.client, name) {
             None => create(nodes, name, key, &told).await?,
             Some(node) => refresh(nodes, name, key, &told, &node).await?,
         }
     };
     if let Some(status) = told.get("status") {
-        report::node_status(&nodes.client, name, status).await.map_err(|error| error.to_string())?;
+        let old = parse(&nodes.client, name).unwrap_or_default();
+        let status = status::greeting(&old["status"], status, Timestamp::now());
+        report::node_status(nodes, name, &status).await.map_err(|error| error.to_string())?;
     }
-    lease(&nodes.client, name).await;
+    lease(&nodes.client, name, Timestamp::now()).await;
+    nodes.pki.members().know(key, name).map_err(|error| {
+        tracing::error!(node = name, %error, "a node's key cannot be recorded");
+        "server cannot record the node's key".to_owned()
+    })?;
     Ok(range)
 }
 
@@ -80,13 +124,16 @@ fn labels(told: &Value, name: &str) -> Map<String, Value> {
 
 async fn create(nodes: &Nodes, name: &str, key: [u8; 32], told: &Value) -> Result<String, String> {
     let range = free_range(nodes)?;
-    let node = json!({
+    let mut node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
             "name": name, "labels": labels(told, name), "annotations": {KEY_ANNOTATION: trust::hex(&key)},
         },
         "spec": {"podCIDR": range, "podCIDRs": [range]},
     });
+    if nodes.config.external_cloud {
+        node["spec"]["taints"] = json!([{"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}]);
+    }
     nodes.client.create(&NODES, "", node).await.map_err(|error| error.to_string())?;
     Ok(range)
 }
@@ -116,9 +163,12 @@ async fn refresh(nodes: &Nodes, name: &str, key: [u8; 32], told: &Value, node: &
 }
 
 /// The node's Lease, which tools read as its sign of life. It is renewed in memory only.
-pub async fn lease(client: &Client, name: &str) {
+pub async fn lease(client: &Client, name: &str, heard: Timestamp) {
     const NAMESPACE: &str = "kube-node-lease";
-    let renewed = crate::status::micros(jiff::Timestamp::now());
+    let renewed = status::micros(heard);
+    if client.renew_node_lease(name, &renewed).await {
+        return;
+    }
     let done = if client.get(&LEASES, NAMESPACE, name).is_some() {
         let patch = Patch::Merge(json!({"spec": {"renewTime": renewed}}));
         client.patch(&LEASES, NAMESPACE, name, None, patch).await

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use control_api::resource::{NODES, PODS};
+use control_api::local_path;
+use control_api::resource::{NODES, PERSISTENT_VOLUMES, PODS};
 use control_api::{Reason, Status};
 use control_client::{Client, DeleteOptions, Patch, Preconditions};
 use control_wire::{Report, ReportSource, Session};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::event::Recorder;
 use crate::nodes::Nodes;
-use crate::{registration, status};
+use crate::{mirror, registration, status};
 
 /// A status that others write at the same moment is merged again so often.
 const ATTEMPTS_MAX: usize = 5;
@@ -18,7 +19,7 @@ const ATTEMPTS_MAX: usize = 5;
 /// Takes one session's reports until the node ends them.
 pub async fn take(nodes: Arc<Nodes>, session: Session, mut source: ReportSource) {
     let mut reporter = Reporter {
-        client: nodes.client.clone(),
+        nodes: nodes.clone(),
         node: session.node_name().to_owned(),
         last_status: None,
         recorder: Recorder::default(),
@@ -43,7 +44,7 @@ pub async fn take(nodes: Arc<Nodes>, session: Session, mut source: ReportSource)
 }
 
 struct Reporter {
-    client: Client,
+    nodes: Arc<Nodes>,
     node: String,
     /// What to say again when the node is heard after a silence.
     last_status: Option<Value>,
@@ -52,31 +53,36 @@ struct Reporter {
 
 impl Reporter {
     async fn handle(&mut self, report: Report) -> Result<(), Status> {
+        let client = &self.nodes.client;
         match report {
             Report::Heartbeat { .. } => self.heartbeat().await,
             Report::NodeStatus { json } => {
                 let told = parse(&json)?;
-                node_status(&self.client, &self.node, &told).await?;
+                node_status(&self.nodes, &self.node, &told).await?;
                 self.last_status = Some(told);
                 Ok(())
             }
             Report::PodStatus { namespace, name, uid, json } => {
-                pod_status(&self.client, &self.node, (&namespace, &name, &uid), &parse(&json)?).await
+                pod_status(client, &self.node, (&namespace, &name, &uid), &parse(&json)?).await
             }
-            Report::PodGone { namespace, name, uid } => {
-                pod_gone(&self.client, &self.node, (&namespace, &name, &uid)).await
-            }
-            Report::Event { json } => self.recorder.record(&self.client, &self.node, parse(&json)?).await,
+            Report::PodGone { namespace, name, uid } => pod_gone(client, &self.node, (&namespace, &name, &uid)).await,
+            Report::Mirror { uid, json } => mirror::show(client, &self.node, &uid, parse(&json)?).await,
+            Report::VolumeGone { name, uid } => volume_gone(client, &self.node, &name, &uid).await,
+            Report::Event { json } => self.recorder.record(client, &self.node, parse(&json)?).await,
         }
     }
 
     async fn heartbeat(&mut self) -> Result<(), Status> {
-        registration::lease(&self.client, &self.node).await;
+        self.nodes.heartbeats.beat(&self.node);
         let Some(told) = &self.last_status else { return Ok(()) };
-        let silent = self.client.get(&NODES, "", &self.node).is_some_and(|node| {
-            serde_json::from_slice::<Value>(&node.json).is_ok_and(|node| status::is_silent(&node["status"]))
-        });
-        if silent { node_status(&self.client, &self.node, told).await } else { Ok(()) }
+        if !self.nodes.silent().remove(&self.node) {
+            return Ok(());
+        }
+        let spoken = node_status(&self.nodes, &self.node, told).await;
+        if spoken.is_err() {
+            self.nodes.silent().insert(self.node.clone());
+        }
+        spoken
     }
 }
 
@@ -84,10 +90,15 @@ fn parse(json: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(json).map_err(|error| Status::bad_request(format!("report cannot be read: {error}")))
 }
 
-/// Merges a node's status into its Node.
-pub async fn node_status(client: &Client, node: &str, told: &Value) -> Result<(), Status> {
-    change_status(client, &NODES, ("", node), |object| {
-        let new = status::merge_node(&object["status"], told);
+/// Merges a node's status into its Node. A node that a cloud controller manager has initialized has the addresses that
+/// it found.
+pub async fn node_status(nodes: &Nodes, node: &str, told: &Value) -> Result<(), Status> {
+    change_status(&nodes.client, &NODES, ("", node), |object| {
+        let mut told = told.clone();
+        if nodes.config.external_cloud && !registration::is_uninitialized(object) {
+            told["addresses"] = object["status"]["addresses"].clone();
+        }
+        let new = status::merge_node(&object["status"], &told);
         (!status::same_node(&object["status"], &new)).then_some(new)
     })
     .await
@@ -114,7 +125,8 @@ async fn pod_gone(client: &Client, node: &str, pod: PodId<'_>) -> Result<(), Sta
     let Some(object) = client.get(&PODS, namespace, name) else { return Ok(()) };
     let value = parse(&object.json)?;
     let own = value["metadata"]["uid"] == uid && value["spec"]["nodeName"] == node;
-    if !own || object.meta.deletion_timestamp.is_none() {
+    // A mirror only shows what the node runs by itself.
+    if !own || (object.meta.deletion_timestamp.is_none() && !mirror::is_one(&value)) {
         return Ok(());
     }
     let options = DeleteOptions {
@@ -125,6 +137,22 @@ async fn pod_gone(client: &Client, node: &str, pod: PodId<'_>) -> Result<(), Sta
     match client.delete(&PODS, namespace, name, options).await {
         Err(error) if error.reason == Reason::NotFound => Ok(()),
         done => done,
+    }
+}
+
+/// Lets a volume go whose data its node has removed.
+async fn volume_gone(client: &Client, node: &str, name: &str, uid: &str) -> Result<(), Status> {
+    let Some(object) = client.get(&PERSISTENT_VOLUMES, "", name) else { return Ok(()) };
+    let volume = parse(&object.json)?;
+    let hostname = client.get(&NODES, "", node).and_then(|node| node.meta.labels.get(local_path::HOSTNAME).cloned());
+    let own = hostname.is_some() && local_path::hostname(&volume) == hostname.as_deref();
+    if object.meta.uid != uid || !own || !local_path::is_to_be_removed(&volume) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"resourceVersion": object.revision.to_string(), "finalizers": null}});
+    match client.patch(&PERSISTENT_VOLUMES, "", name, None, Patch::Merge(patch)).await {
+        Err(error) if error.reason != Reason::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -44,5 +44,8 @@ async fn mark(nodes: &Nodes, node: &str) {
         tracing::error!(%node, %error, "a silent node cannot be marked");
         // Heard again as of now, so that it is tried again.
         nodes.heard().entry(node.to_owned()).or_insert_with(Instant::now);
+        return;
     }
+    // After the mark: a heartbeat that finds it here takes the mark away.
+    nodes.silent().insert(node.to_owned());
 }

@@ -9,6 +9,30 @@ const SILENT_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure",
 /// Conditions of a pod that the agent speaks for: absent in its report means gone.
 const AGENT_POD_CONDITIONS: [&str; 4] = ["Ready", "ContainersReady", "Initialized", "PodReadyToStartContainers"];
 
+/// What a greeting may say of the node. Only the first report makes it Ready: by then its network is up and it serves
+/// logs and exec. One that was Ready stays so while its agent restarts.
+pub fn greeting(old: &Value, told: &Value, now: Timestamp) -> Value {
+    let is_ready = |condition: &Value| condition["type"] == "Ready";
+    let kept = list(old.get("conditions")).into_iter().find(is_ready);
+    let mut new = told.clone();
+    if kept.as_ref().is_some_and(|condition| condition["status"] == "True") {
+        return new;
+    }
+    let not_yet = || {
+        json!({
+            "type": "Ready", "status": "False", "reason": "KubeletNotReady",
+            "message": "container runtime network not ready", "lastHeartbeatTime": seconds(now),
+            "lastTransitionTime": seconds(now),
+        })
+    };
+    for condition in new.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if is_ready(condition) && condition["status"] == "True" {
+            *condition = kept.clone().unwrap_or_else(not_yet);
+        }
+    }
+    new
+}
+
 /// The status that `report` leaves in place of `old`: the agent's fields are the report's; conditions of others stay.
 pub fn merge_pod(old: &Value, report: &Value) -> Value {
     let mut new = report.clone();
@@ -94,13 +118,6 @@ pub fn silence(old: &Value, now: Timestamp) -> Option<Value> {
     changed.then_some(status)
 }
 
-/// Whether the node is marked silent.
-pub fn is_silent(status: &Value) -> bool {
-    list(status.get("conditions"))
-        .iter()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "Unknown")
-}
-
 /// `metav1.Time`.
 pub fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -115,6 +132,12 @@ pub fn micros(time: Timestamp) -> String {
 mod tests {
     use super::*;
 
+    fn is_silent(status: &Value) -> bool {
+        list(status.get("conditions"))
+            .iter()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "Unknown")
+    }
+
     #[test]
     fn the_schedulers_condition_survives_a_report_and_the_agents_own_is_replaced() {
         let old = json!({"qosClass": "Burstable", "message": "old", "conditions": [
@@ -123,6 +146,19 @@ mod tests {
         let expected = json!({"phase": "Running", "qosClass": "Burstable", "conditions": [
             {"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}]});
         assert_eq!(merge_pod(&old, &report), expected);
+    }
+
+    #[test]
+    fn a_greeting_makes_no_node_ready_and_leaves_one_that_was() {
+        let condition = |status: &str| json!({"conditions": [{"type": "Ready", "status": status}]});
+        let greeted = |old: &Value| {
+            let new = greeting(old, &condition("True"), Timestamp::UNIX_EPOCH);
+            new["conditions"][0]["status"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(greeted(&json!({})), "False");
+        assert_eq!(greeted(&condition("False")), "False");
+        assert_eq!(greeted(&condition("Unknown")), "Unknown");
+        assert_eq!(greeted(&condition("True")), "True");
     }
 
     #[test]
