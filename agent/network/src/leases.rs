@@ -9,10 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use control_api::Ipv4Range;
+
 use crate::{
     netns::failed,
     network::{Error, PortMapping, Protocol},
-    range::Range,
+    pod_range,
 };
 
 const FILE: &str = "addresses";
@@ -28,14 +30,14 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 pub(crate) struct Leases {
     path: PathBuf,
-    range: Range,
+    range: Ipv4Range,
     leases: BTreeMap<String, Lease>,
     /// The one given out last: a freed address rests before it is given to another pod.
     last: Option<Ipv4Addr>,
 }
 
 impl Leases {
-    pub fn load(folder: &Path, range: Range) -> Result<Self, Error> {
+    pub fn load(folder: &Path, range: Ipv4Range) -> Result<Self, Error> {
         let path = folder.join(FILE);
         fs::create_dir_all(folder).map_err(failed(format!("create {}", folder.display())))?;
         let text = match fs::metadata(&path) {
@@ -89,8 +91,8 @@ impl Leases {
 
     fn free(&self) -> Option<Ipv4Addr> {
         let taken: std::collections::BTreeSet<Ipv4Addr> = self.leases.values().map(|lease| lease.address).collect();
-        let after = self.range.pod_addresses().filter(|address| Some(*address) > self.last);
-        let before = self.range.pod_addresses().filter(|address| Some(*address) <= self.last);
+        let after = pod_range::addresses(self.range).filter(|address| Some(*address) > self.last);
+        let before = pod_range::addresses(self.range).filter(|address| Some(*address) <= self.last);
         after.chain(before).find(|address| !taken.contains(address))
     }
 
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn an_address_outlives_a_restart_and_a_freed_one_rests() {
         let dir = tempfile::tempdir().unwrap();
-        let range: Range = "10.9.0.0/29".parse().unwrap();
+        let range: Ipv4Range = "10.9.0.0/29".parse().unwrap();
         let mut leases = Leases::load(dir.path(), range).unwrap();
         let a = leases.take("a", &[port(None, 8080)]).unwrap();
         let b = leases.take("b", &[]).unwrap();

@@ -5,18 +5,20 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::AsRawFd,
     path::Path,
+    time::Duration,
 };
 
 use futures_util::TryStreamExt;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
-        link::{InfoData, InfoVeth, LinkAttribute},
-        route::{RouteAttribute, RouteScope, RouteType},
+        link::{InfoData, InfoVeth, LinkAttribute, LinkFlags},
+        route::RouteScope,
     },
 };
 
 use crate::{
+    kernel::create_link,
     netns::{failed, inside, refused, sysctl},
     network::Error,
 };
@@ -26,7 +28,8 @@ const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Every host side may have the same, since each link has two ends only.
 const HOST_MAC: [u8; 6] = [0xee; 6];
 const POD_LINK: &str = "eth0";
-const MTU_DEFAULT: u32 = 1500;
+const CARRIER_TRIES_MAX: usize = 50;
+const CARRIER_PAUSE: Duration = Duration::from_millis(5);
 
 /// Names of this node's links start so: 7 characters, of the 15 that the kernel takes.
 pub(crate) fn link_prefix(node: &str) -> String {
@@ -55,7 +58,7 @@ pub(crate) struct PodLink {
     pub uid: String,
     pub address: Ipv4Addr,
     pub gateway: Ipv4Addr,
-    pub mtu: Option<u32>,
+    pub mtu: u32,
 }
 
 /// Makes a pod's link, or mends it. Runs in the node's namespace.
@@ -72,16 +75,33 @@ pub(crate) async fn connect(node: &Handle, link: &PodLink, pod_netns: &Path) -> 
     let index = index_of(node, &link.name).await?;
     let index = index.ok_or_else(|| failed(format!("find link {}", link.name))(std::io::ErrorKind::NotFound.into()))?;
     configure_node_end(node, index, link).await?;
-    let link = link.clone();
-    inside(Some(pod_netns), |pod| async move { configure_pod_end(&pod, &link).await }).await
+    let (link, name) = (link.clone(), link.name.clone());
+    inside(Some(pod_netns), |pod| async move {
+        configure_pod_end(&pod, &link).await?;
+        carried(&pod, POD_LINK).await
+    })
+    .await?;
+    carried(node, &name).await
+}
+
+/// Waits until the link takes packets: for a moment after both ends are up it drops them, and a pod's first
+/// connection would be a second late. Newer kernels catch up when they are asked.
+async fn carried(handle: &Handle, name: &str) -> Result<(), Error> {
+    for _ in 0..CARRIER_TRIES_MAX {
+        let link = handle.link().get().match_name(name).execute().try_next().await;
+        let link = link.map_err(refused(format!("find link {name}")))?;
+        if link.is_some_and(|link| link.header.flags.contains(LinkFlags::Running)) {
+            return Ok(());
+        }
+        tokio::time::sleep(CARRIER_PAUSE).await;
+    }
+    // A link that is late all the same comes up by itself.
+    Ok(())
 }
 
 async fn create(node: &Handle, link: &PodLink, pod_netns: &Path) -> Result<(), Error> {
     let netns = File::open(pod_netns).map_err(failed(format!("open {}", pod_netns.display())))?;
-    let mtu = match link.mtu {
-        Some(mtu) => mtu,
-        None => default_mtu(node).await?,
-    };
+    let mtu = link.mtu;
     let pod_end = LinkMessageBuilder::<LinkUnspec>::new()
         .name(POD_LINK)
         .address(pod_mac(&link.uid).to_vec())
@@ -93,7 +113,7 @@ async fn create(node: &Handle, link: &PodLink, pod_netns: &Path) -> Result<(), E
         .address(HOST_MAC.to_vec())
         .mtu(mtu)
         .build();
-    node.link().add(message).execute().await.map_err(refused(format!("create link {}", link.name)))
+    create_link(node, &link.name, message, "veth").await
 }
 
 async fn configure_node_end(node: &Handle, index: u32, link: &PodLink) -> Result<(), Error> {
@@ -104,7 +124,7 @@ async fn configure_node_end(node: &Handle, index: u32, link: &PodLink) -> Result
     {
         sysctl(&format!("ipv4/conf/{}/{setting}", link.name), value)?;
     }
-    let up = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
+    let up = LinkMessageBuilder::<LinkUnspec>::new().index(index).mtu(link.mtu).up().build();
     node.link().set(up).execute().await.map_err(refuse("bring up"))?;
     // The node's address towards pods is on each of their links, so that a node without a network has one too.
     node.address()
@@ -141,6 +161,8 @@ async fn configure_pod_end(pod: &Handle, link: &PodLink) -> Result<(), Error> {
         pod.link().set(up).execute().await.map_err(refuse("bring up"))?;
     }
     let index = find(POD_LINK).await?;
+    let mtu = LinkMessageBuilder::<LinkUnspec>::new().index(index).mtu(link.mtu).build();
+    pod.link().set(mtu).execute().await.map_err(refuse("set the MTU of"))?;
     pod.address()
         .add(index, IpAddr::V4(link.address), 32)
         .replace()
@@ -195,30 +217,6 @@ pub(crate) async fn sweep(node: &Handle, prefix: &str, keep: impl Fn(&str) -> bo
         }
     }
     Ok(doomed.len())
-}
-
-/// That of the link with the default route.
-async fn default_mtu(node: &Handle) -> Result<u32, Error> {
-    let mut routes = node.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
-    let mut outward = None;
-    while let Some(route) = routes.try_next().await.map_err(refused("list routes"))? {
-        if route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast && outward.is_none() {
-            outward = route.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            });
-        }
-    }
-    let Some(index) = outward else { return Ok(MTU_DEFAULT) };
-    let link =
-        node.link().get().match_index(index).execute().try_next().await.map_err(refused("find the outward link"))?;
-    let mtu = link.and_then(|link| {
-        link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Mtu(mtu) => Some(*mtu),
-            _ => None,
-        })
-    });
-    Ok(mtu.unwrap_or(MTU_DEFAULT))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ where
         enter().map_err(failed(format!("enter the network namespace {}", path.display())))?;
     }
     let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed("start a runtime"))?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed("start a runtime"))?;
     runtime.block_on(async {
         let (connection, handle, _messages) = rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
         tokio::spawn(connection);

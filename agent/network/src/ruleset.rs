@@ -1,153 +1,166 @@
 //! The node's nftables table as data. Pure: what it says follows from the ranges and the published ports.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use agent_nft::{
+    Base, Chain, ChainKind, Element, End, Expr, Hook, HookPoint, MetaKey, REGISTER_1, REGISTER_2, Ruleset, Set, Type,
+    Value, Verdict, bytes,
+};
+
+use control_api::Ipv4Range;
 
 use crate::{
     link::link_prefix,
     network::{Config, PortMapping, Protocol},
-    range::Range,
+    plan::overlay_name,
 };
 
-const REGISTER_1: u32 = 1;
-const REGISTER_2: u32 = 2;
-const LOOPBACK: [u8; 4] = [127, 0, 0, 0];
-const LOOPBACK_MASK: [u8; 4] = [255, 0, 0, 0];
-const SOURCE: u32 = 12;
-const DESTINATION: u32 = 16;
-/// Of the kernel's route types: an address of this machine.
-const TYPE_LOCAL: u32 = 2;
+const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 0);
+const LOOPBACK_PREFIX_LEN: u8 = 8;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ruleset {
-    pub table: String,
-    pub chains: Vec<Chain>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Chain {
-    pub name: &'static str,
-    pub kind: &'static str,
-    pub hook: Hook,
-    pub priority: i32,
-    pub rules: Vec<Vec<Expr>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    Prerouting = 0,
-    Output = 3,
-    Postrouting = 4,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MetaKey {
-    InputName = 6,
-    OutputName = 7,
-    Layer4Protocol = 16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
-    Network = 1,
-    Transport = 2,
-}
-
-/// One expression of a rule; a rule goes on while its comparisons hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Expr {
-    Meta { key: MetaKey, register: u32 },
-    Payload { base: Base, offset: u32, length: u32, register: u32 },
-    AddressType { register: u32 },
-    Mask { register: u32, mask: [u8; 4] },
-    Compare { register: u32, equal: bool, value: Vec<u8> },
-    Load { register: u32, value: Vec<u8> },
-    Drop,
-    DestinationNat { address: u32, port: u32 },
-    Masquerade,
-}
-
-impl Expr {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Meta { .. } => "meta",
-            Self::Payload { .. } => "payload",
-            Self::AddressType { .. } => "fib",
-            Self::Mask { .. } => "bitwise",
-            Self::Compare { .. } => "cmp",
-            Self::Load { .. } | Self::Drop => "immediate",
-            Self::DestinationNat { .. } => "nat",
-            Self::Masquerade => "masq",
-        }
-    }
-}
+/// Addresses of the other nodes.
+const NODES: &str = "nodes";
+/// Where the guard sends what came by a link of ours.
+const FROM_POD: &str = "from-pod";
 
 pub(crate) fn table_name(node: &str) -> String {
     format!("bramble-{node}")
 }
 
-/// `published` are the pods' addresses with the host ports that lead to them.
-pub(crate) fn render(config: &Config, published: &[(Ipv4Addr, &[PortMapping])]) -> Ruleset {
-    let to_pods: Vec<Vec<Expr>> =
-        published.iter().flat_map(|(address, ports)| ports.iter().map(|port| publish(*address, port))).collect();
-    let chain = |name, kind, hook, priority, rules| Chain { name, kind, hook, priority, rules };
+/// `published` are the pods' addresses with the host ports that lead to them, `nodes` the addresses of the other
+/// nodes, where they are known.
+pub(crate) fn render(
+    config: &Config,
+    published: &[(Ipv4Addr, &[PortMapping])],
+    nodes: Option<&BTreeSet<Ipv4Addr>>,
+) -> Ruleset {
+    let publish = |(address, ports): &(Ipv4Addr, &[PortMapping])| -> Vec<Vec<Expr>> {
+        ports.iter().map(|port| publish(config, *address, port)).collect()
+    };
+    let to_pods: Vec<Vec<Expr>> = published.iter().flat_map(publish).collect();
+    let chain =
+        |name: &'static str, kind, point, priority, rules| Chain::base(name, Hook { kind, point, priority }, rules);
+    let mut guard = vec![from_pods(&config.node)];
+    let mut sets = Vec::new();
+    if let Some(nodes) = nodes {
+        let elements = nodes.iter().map(|node| Element::new(&[Value::Address(*node)])).collect();
+        sets.push((Set::new(NODES, [Type::Address]), elements));
+        guard.push(keep_strangers_out(config));
+    }
     Ruleset {
         table: table_name(&config.node),
+        sets,
         chains: vec![
-            chain("guard", "filter", Hook::Prerouting, -300, vec![keep_from_loopback(&config.node)]),
-            chain("prerouting", "nat", Hook::Prerouting, -100, to_pods.clone()),
-            chain("output", "nat", Hook::Output, -100, to_pods),
-            chain("postrouting", "nat", Hook::Postrouting, 100, masquerades(config, published)),
+            chain("guard", ChainKind::Filter, HookPoint::Prerouting, -300, guard),
+            Chain::named(
+                FROM_POD,
+                vec![keep_from_lying(&config.node), keep_from_loopback(), keep_from_overlay(config)],
+            ),
+            chain("prerouting", ChainKind::Nat, HookPoint::Prerouting, -100, to_pods.clone()),
+            chain("output", ChainKind::Nat, HookPoint::Output, -100, to_pods),
+            chain("postrouting", ChainKind::Nat, HookPoint::Postrouting, 100, masquerades(config, published)),
         ],
     }
 }
 
-/// The pods' links let loopback addresses through for host ports; no pod may send to the node's own loopback.
-fn keep_from_loopback(node: &str) -> Vec<Expr> {
+/// Every packet of every connection is guarded, so what comes by none of our links skips their rules after one
+/// comparison.
+fn from_pods(node: &str) -> Vec<Expr> {
     let mut rule = on_pod_link(MetaKey::InputName, node);
-    rule.extend(in_loopback(DESTINATION));
-    rule.push(Expr::Drop);
+    rule.push(Expr::goto(FROM_POD));
+    rule
+}
+
+/// A pod sends from its own address only. The links' own filter for it gives way where the machine's is loose.
+fn keep_from_lying(node: &str) -> Vec<Expr> {
+    vec![
+        // That of the overlay brings other nodes' pods, some of which may be on their way to a direct route.
+        Expr::Meta { key: MetaKey::InputName, register: REGISTER_1 },
+        Expr::differs(bytes(&[Value::LinkName(&overlay_name(node))])),
+        Expr::WayBack { register: REGISTER_1 },
+        Expr::equals([0; 4]),
+        Expr::Verdict(Verdict::Drop),
+    ]
+}
+
+/// The pods' links let loopback addresses through for host ports; no pod may send to the node's own loopback.
+fn keep_from_loopback() -> Vec<Expr> {
+    let mut rule = in_loopback(End::Destination).to_vec();
+    rule.push(Expr::Verdict(Verdict::Drop));
+    rule
+}
+
+/// Packets between nodes are packed by nodes, not by pods.
+fn keep_from_overlay(config: &Config) -> Vec<Expr> {
+    let mut rule = is_packed(config);
+    rule.push(Expr::Verdict(Verdict::Drop));
+    rule
+}
+
+/// Nobody but a node of the cluster puts packets among its pods.
+fn keep_strangers_out(config: &Config) -> Vec<Expr> {
+    let mut rule = is_packed(config);
+    rule.extend([
+        Expr::address(End::Source, REGISTER_1),
+        Expr::Lookup { set: NODES.into(), register: REGISTER_1, within: false },
+        Expr::Verdict(Verdict::Drop),
+    ]);
+    rule
+}
+
+/// VXLAN of this cluster's identifier; others may share the port.
+fn is_packed(config: &Config) -> Vec<Expr> {
+    let [_, identifier @ ..] = config.vxlan_id.to_be_bytes();
+    let mut rule = Expr::protocol_is(17).to_vec();
+    rule.extend([
+        Expr::destination_port(REGISTER_1),
+        Expr::equals(config.vxlan_port.to_be_bytes()),
+        // After UDP's 8 bytes and the flags.
+        Expr::Payload { base: Base::Transport, offset: 12, length: 3, register: REGISTER_1 },
+        Expr::equals(identifier),
+    ]);
     rule
 }
 
 fn masquerades(config: &Config, published: &[(Ipv4Addr, &[PortMapping])]) -> Vec<Vec<Expr>> {
     // A pod that reaches itself by its host port would otherwise get packets from its own address.
     let hairpin = |address: Ipv4Addr| {
-        let mut rule = address_is(SOURCE, address).to_vec();
-        rule.extend(address_is(DESTINATION, address));
+        let mut rule = Expr::address_is(End::Source, address).to_vec();
+        rule.extend(Expr::address_is(End::Destination, address));
         rule.push(Expr::Masquerade);
         rule
     };
     let mut rules: Vec<Vec<Expr>> =
         published.iter().filter(|(_, ports)| !ports.is_empty()).map(|(address, _)| hairpin(*address)).collect();
     let mut from_loopback = on_pod_link(MetaKey::OutputName, &config.node);
-    from_loopback.extend(in_loopback(SOURCE));
+    from_loopback.extend(in_loopback(End::Source));
     from_loopback.push(Expr::Masquerade);
     rules.push(from_loopback);
-    let mut outward = within(SOURCE, config.pod_range, true).to_vec();
-    outward.extend(within(DESTINATION, config.cluster_range, false));
+    let mut outward = within(End::Source, config.pod_range, true).to_vec();
+    outward.extend(within(End::Destination, config.cluster_range, false));
     outward.push(Expr::Masquerade);
     rules.push(outward);
     rules
 }
 
-fn publish(address: Ipv4Addr, port: &PortMapping) -> Vec<Expr> {
+fn publish(config: &Config, address: Ipv4Addr, port: &PortMapping) -> Vec<Expr> {
     let protocol = match port.protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
     let mut rule = match port.host_ip {
-        Some(host_ip) => address_is(DESTINATION, host_ip).to_vec(),
-        None => vec![
-            Expr::AddressType { register: REGISTER_1 },
-            // The kernel keeps this one in its own byte order.
-            compare(true, TYPE_LOCAL.to_ne_bytes()),
-        ],
+        Some(host_ip) => Expr::address_is(End::Destination, host_ip).to_vec(),
+        None => {
+            let mut local = Expr::address_is_local(End::Destination).to_vec();
+            // The address of the cluster's DNS is the node's own too, but no pod's.
+            local.extend(within(End::Destination, config.service_range, false));
+            local
+        }
     };
+    rule.extend(Expr::protocol_is(protocol));
     rule.extend([
-        Expr::Meta { key: MetaKey::Layer4Protocol, register: REGISTER_1 },
-        compare(true, [protocol]),
-        Expr::Payload { base: Base::Transport, offset: 2, length: 2, register: REGISTER_1 },
-        compare(true, port.host_port.to_be_bytes()),
+        Expr::destination_port(REGISTER_1),
+        Expr::equals(port.host_port.to_be_bytes()),
         Expr::Load { register: REGISTER_1, value: address.octets().to_vec() },
         Expr::Load { register: REGISTER_2, value: port.container_port.to_be_bytes().to_vec() },
         Expr::DestinationNat { address: REGISTER_1, port: REGISTER_2 },
@@ -157,26 +170,13 @@ fn publish(address: Ipv4Addr, port: &PortMapping) -> Vec<Expr> {
 
 /// A comparison shorter than a name matches all names that start so.
 fn on_pod_link(key: MetaKey, node: &str) -> Vec<Expr> {
-    vec![Expr::Meta { key, register: REGISTER_1 }, compare(true, link_prefix(node).as_bytes())]
+    vec![Expr::Meta { key, register: REGISTER_1 }, Expr::equals(link_prefix(node))]
 }
 
-fn in_loopback(offset: u32) -> [Expr; 3] {
-    [load_address(offset), Expr::Mask { register: REGISTER_1, mask: LOOPBACK_MASK }, compare(true, LOOPBACK)]
+fn in_loopback(end: End) -> [Expr; 3] {
+    Expr::address_within(end, LOOPBACK, LOOPBACK_PREFIX_LEN, true)
 }
 
-fn within(offset: u32, range: Range, inside: bool) -> [Expr; 3] {
-    let mask = Expr::Mask { register: REGISTER_1, mask: range.mask().to_be_bytes() };
-    [load_address(offset), mask, compare(inside, range.base().octets())]
-}
-
-fn address_is(offset: u32, address: Ipv4Addr) -> [Expr; 2] {
-    [load_address(offset), compare(true, address.octets())]
-}
-
-fn load_address(offset: u32) -> Expr {
-    Expr::Payload { base: Base::Network, offset, length: 4, register: REGISTER_1 }
-}
-
-fn compare(equal: bool, value: impl AsRef<[u8]>) -> Expr {
-    Expr::Compare { register: REGISTER_1, equal, value: value.as_ref().to_vec() }
+fn within(end: End, range: Ipv4Range, inside: bool) -> [Expr; 3] {
+    Expr::address_within(end, range.base(), range.prefix_len(), inside)
 }
