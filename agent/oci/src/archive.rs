@@ -7,13 +7,12 @@ use std::{
     path::Path,
 };
 
+use control_api::image::{Platform, Reference, reference::is_sha256_hex};
 use serde::Deserialize;
 use tar::{Archive as Tar, EntryType};
 
 use crate::{
     manifest::{ConfigDocument, Descriptor, Manifest, ManifestError, choose},
-    platform::Platform,
-    reference::{Reference, is_sha256_hex},
     store::sha256,
 };
 

@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use control_api::image::Reference;
 use serde::Deserialize;
-
-use crate::reference::Reference;
 
 /// The longest `.dockerconfigjson` that is looked at: a Secret's own limit.
 const DOCKER_CONFIG_BYTES_MAX: usize = 1 << 20;

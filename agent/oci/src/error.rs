@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use crate::reference::ReferenceError;
+use control_api::image::ReferenceError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

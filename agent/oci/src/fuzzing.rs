@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::images::Limits;
 use crate::manifest::{ConfigDocument, INDEX_TYPES, MANIFEST_TYPES, Manifest, choose};
-use crate::platform::Platform;
+use control_api::image::Platform;
 
 /// A manifest, an index or a configuration.
 pub fn documents(bytes: &[u8]) {

@@ -3,21 +3,25 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+use control_api::image::{Platform, Reference, reference::is_sha256_hex};
 
 use crate::{
     credentials::Credentials,
     error::{ImportError, OpenError, PullError, StoreError},
     image::Image,
-    platform::Platform,
-    reference::Reference,
     registry::Registries,
     snapshot::Snapshots,
     store::Store,
 };
 
 mod import;
+mod platforms;
 mod pull;
+
+pub use platforms::PlatformsError;
 
 /// What [`Images`] is opened with.
 #[derive(Clone, Debug)]
@@ -62,6 +66,10 @@ pub struct Limits {
     pub path_bytes_max: usize,
     /// Layers downloaded at a time, over all pulls.
     pub downloads_max: usize,
+    /// How long a registry may take to begin an answer.
+    pub headers_wait: Duration,
+    /// How long it may be silent in the midst of one.
+    pub body_stall: Duration,
 }
 
 impl Default for Limits {
@@ -74,6 +82,8 @@ impl Default for Limits {
             files_max: 1_000_000,
             path_bytes_max: 4095,
             downloads_max: 2,
+            headers_wait: Duration::from_secs(60),
+            body_stall: Duration::from_secs(30),
         }
     }
 }
@@ -111,7 +121,7 @@ impl Images {
     /// Opens the store, and removes what a crash left half done.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let store = Store::open(config.data_dir.clone())?;
-        let registries = Registries::new(&config.registries, config.limits.downloads_max)?;
+        let registries = Registries::new(&config.registries, &config.limits)?;
         Ok(Self { shared: Arc::new(Shared { config, store, registries, in_flight: pull::InFlight::default() }) })
     }
 
@@ -129,10 +139,15 @@ impl Images {
             .map_err(|source| PullError::Pull { name: reference.to_string(), source: source.into() })
     }
 
+    /// For which platforms the registry has the image; nothing is downloaded but manifests.
+    pub async fn platforms(&self, name: &str, credentials: &Credentials) -> Result<Vec<Platform>, PlatformsError> {
+        platforms::platforms(&self.shared, name, credentials).await
+    }
+
     /// The image of this name, where it is complete here. Short forms, `name@digest` and ids do too.
     pub fn get(&self, name: &str) -> Result<Option<Image>, StoreError> {
         let store = &self.shared.store;
-        if let Some(hex) = name.strip_prefix("sha256:").or(crate::reference::is_sha256_hex(name).then_some(name)) {
+        if let Some(hex) = name.strip_prefix("sha256:").or(is_sha256_hex(name).then_some(name)) {
             let id = format!("sha256:{hex}");
             return Ok(store.list()?.into_iter().find(|image| image.id == id || image.digest == id));
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use control_api::image::{Platform, reference::is_sha256_hex};
 use serde::Deserialize;
 
-use crate::{image::ImageConfig, platform::Platform};
+use crate::image::ImageConfig;
 
 pub(crate) const INDEX_TYPES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
@@ -55,6 +56,14 @@ pub(crate) struct DescriptorPlatform {
     pub variant: Option<String>,
 }
 
+/// An empty variant is none.
+impl From<DescriptorPlatform> for Platform {
+    fn from(told: DescriptorPlatform) -> Self {
+        let variant = told.variant.filter(|variant| !variant.is_empty());
+        Self { os: told.os, architecture: told.architecture, variant }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -101,7 +110,7 @@ impl Manifest {
 impl Descriptor {
     pub fn check(&self) -> Result<(), ManifestError> {
         match self.digest.strip_prefix("sha256:") {
-            Some(hex) if crate::reference::is_sha256_hex(hex) => Ok(()),
+            Some(hex) if is_sha256_hex(hex) => Ok(()),
             _ => Err(ManifestError::Digest(self.digest.clone())),
         }
     }
@@ -156,6 +165,13 @@ impl ConfigDocument {
         serde_json::from_slice(bytes).map_err(|e| ManifestError::Json("image configuration", e))
     }
 
+    /// What the image says that it is for.
+    pub fn platform(self) -> Option<Platform> {
+        let (os, architecture) = (self.os, self.architecture);
+        let stated = !architecture.is_empty() && !os.is_empty();
+        stated.then(|| DescriptorPlatform { architecture, os, variant: self.variant }.into())
+    }
+
     /// The diff ids, checked against what the manifest has and against what this machine can run.
     pub fn diff_ids(
         &self,
@@ -175,7 +191,7 @@ impl ConfigDocument {
             return Err(ManifestError::LayerCount { layers, diff_ids: diff_ids.len() });
         }
         for diff_id in &diff_ids {
-            if !diff_id.strip_prefix("sha256:").is_some_and(crate::reference::is_sha256_hex) {
+            if !diff_id.strip_prefix("sha256:").is_some_and(is_sha256_hex) {
                 return Err(ManifestError::Digest(diff_id.clone()));
             }
         }

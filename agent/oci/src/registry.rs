@@ -3,32 +3,33 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use control_api::image::Reference;
 use http::{HeaderMap, StatusCode, Uri, header};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::{
     credentials::{Credential, Credentials},
     error::OpenError,
-    images::RegistryConfig,
-    reference::Reference,
+    images::{Limits, RegistryConfig},
 };
 
 mod auth;
 mod connect;
+mod content;
 mod download;
 
 use auth::Authorization;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, debug_assertions))]
 pub(crate) use auth::fuzz_challenge;
 use connect::Connector;
+use content::Content;
 
 const ATTEMPTS_MAX: u32 = 4;
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const REDIRECTS_MAX: usize = 5;
-const HEADERS_WAIT: Duration = Duration::from_secs(60);
-const BODY_STALL: Duration = Duration::from_secs(30);
+/// For a manifest or a configuration as a whole.
+const DOCUMENT_WAIT: Duration = Duration::from_secs(300);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
@@ -56,7 +57,7 @@ pub(crate) enum RegistryError {
 
 impl RegistryError {
     /// Whether the same request may do better soon.
-    fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Request { .. } => true,
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
@@ -70,12 +71,20 @@ pub(crate) struct Registries {
     config: RegistryConfig,
     connector: Connector,
     downloads: Semaphore,
+    headers_wait: Duration,
+    body_stall: Duration,
 }
 
 impl Registries {
-    pub fn new(config: &RegistryConfig, downloads_max: usize) -> Result<Self, OpenError> {
+    pub fn new(config: &RegistryConfig, limits: &Limits) -> Result<Self, OpenError> {
         let connector = Connector::new(&config.ca_files)?;
-        Ok(Self { config: config.clone(), connector, downloads: Semaphore::new(downloads_max.max(1)) })
+        let downloads = Semaphore::new(limits.downloads_max.max(1));
+        let (headers_wait, body_stall) = (limits.headers_wait, limits.body_stall);
+        Ok(Self { config: config.clone(), connector, downloads, headers_wait, body_stall })
+    }
+
+    fn content(&self, body: Incoming, url: &str) -> Content {
+        Content::new(body, url, self.body_stall)
     }
 
     /// Where an image is asked for: its mirrors, then its own registry.
@@ -166,18 +175,16 @@ impl Repository {
         loop {
             let result = async {
                 let response = self.get(path, accept, None, what).await?;
-                let url = path.to_owned();
-                let (parts, mut body) = response.into_parts();
-                let mut bytes = Vec::new();
-                while let Some(chunk) = next_chunk(&mut body, &url).await? {
-                    if (bytes.len() + chunk.len()) as u64 > bytes_max {
-                        return Err(RegistryError::TooLarge { what: what.to_owned(), limit: bytes_max });
-                    }
-                    bytes.extend_from_slice(&chunk);
-                }
+                let (parts, body) = response.into_parts();
+                let bytes = self.registries().content(body, path).all(what, bytes_max).await?;
                 Ok((parts.headers, Bytes::from(bytes)))
             };
-            match result.await {
+            let slow = || {
+                let source = format!("not answered within {DOCUMENT_WAIT:?}").into();
+                RegistryError::Request { url: path.to_owned(), source }
+            };
+            let result = tokio::time::timeout(DOCUMENT_WAIT, result).await;
+            match result.unwrap_or_else(|_| Err(slow())) {
                 Err(error) if error.is_passing() && attempt + 1 < ATTEMPTS_MAX => back_off(&mut attempt, &error).await,
                 other => return other,
             }
@@ -258,8 +265,9 @@ impl Registries {
                 request = request.header(header::RANGE, format!("bytes={from}-"));
             }
             let request = request.body(http_body_util::Empty::<Bytes>::new()).map_err(|e| failed(e.into()))?;
-            let sent = tokio::time::timeout(HEADERS_WAIT, self.connector.send(&uri, request)).await;
-            let response = sent.map_err(|e| failed(e.into()))?.map_err(failed)?;
+            let sent = tokio::time::timeout(self.headers_wait, self.connector.send(&uri, request)).await;
+            let silent = || failed(format!("no answer for {:?}", self.headers_wait).into());
+            let response = sent.map_err(|_| silent())?.map_err(failed)?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -300,22 +308,6 @@ fn verify(bytes: &[u8], expected: &str, what: &str) -> Result<(), RegistryError>
         return Ok(());
     }
     Err(RegistryError::Digest { what: what.to_owned(), expected: expected.to_owned(), actual })
-}
-
-async fn next_chunk(body: &mut Incoming, url: &str) -> Result<Option<Bytes>, RegistryError> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| RegistryError::Request { url: url.to_owned(), source };
-    loop {
-        let frame = tokio::time::timeout(BODY_STALL, body.frame()).await.map_err(|e| failed(e.into()))?;
-        match frame {
-            None => return Ok(None),
-            Some(frame) => {
-                if let Ok(data) = frame.map_err(|e| failed(e.into()))?.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
 }
 
 async fn back_off(attempt: &mut u32, error: &RegistryError) {

@@ -110,7 +110,8 @@ impl Snapshots {
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.map_err(io_at("list", &folder))?;
-            if entry.path().join("lower").is_dir() {
+            // One that was cut off in its making lacks the last of them.
+            if OURS.iter().any(|part| entry.path().join(part).is_dir()) {
                 ids.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
@@ -180,7 +181,14 @@ fn mount_root(data_dir: &Path, folder: &Path, image: &Image) -> Result<(), Snaps
     let mounted = unshare(CloneFlags::CLONE_FS)
         .and_then(|()| nix::unistd::chdir(folder))
         .and_then(|()| mount(Some("overlay"), "rootfs", Some("overlay"), MsFlags::empty(), Some(options.as_str())));
-    mounted.map_err(|errno| io_at("mount an overlay on", &rootfs)(errno.into()))
+    let action = match mounted {
+        // The kernel has looked for the module by then.
+        Err(Errno::ENODEV) => {
+            "mount an overlay, of which the kernel knows nothing (what does `modprobe overlay` say?), on"
+        }
+        _ => "mount an overlay on",
+    };
+    mounted.map_err(|errno| io_at(action, &rootfs)(errno.into()))
 }
 
 fn link_layer(link: &Path, target: &Path) -> Result<(), SnapshotError> {

@@ -16,6 +16,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use control_api::image::reference::is_sha256_hex;
 use ring::digest::{SHA256, digest};
 
 use crate::{
@@ -274,7 +275,7 @@ impl Store {
             let entry = entry.map_err(io_at("list", &folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let chain_id = format!("sha256:{name}");
-            if !crate::reference::is_sha256_hex(&name) || keep(&chain_id) {
+            if !is_sha256_hex(&name) || keep(&chain_id) {
                 continue;
             }
             let size = self.layer_bytes(&chain_id);

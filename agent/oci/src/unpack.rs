@@ -23,6 +23,9 @@ const OPAQUE_MARK: &[u8] = b".wh..wh..opq";
 /// AUFS kept its own files under this prefix; they are no part of the image.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
+/// Tars are filled up to a whole record, of 10 KiB by custom; more is a waste of everyone's time.
+const TAIL_BYTES_MAX: u64 = 1 << 20;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
     #[error("{path:?} leaves the root of the layer")]
@@ -71,7 +74,10 @@ pub(crate) fn unpack(
     let mut tree = Tree::open(target, lower)?;
     let done = entries(&mut hashed, &mut tree, limits)?;
     // What follows the tar's end belongs to the diff id too.
-    io::copy(&mut hashed.by_ref().take(limits.unpacked_bytes_max), &mut io::sink()).map_err(UnpackError::Tar)?;
+    let rest = io::copy(&mut hashed.by_ref().take(TAIL_BYTES_MAX + 1), &mut io::sink()).map_err(UnpackError::Tar)?;
+    if rest > TAIL_BYTES_MAX {
+        return Err(UnpackError::Limit { what: "what follows the end of the layer's tar", limit: TAIL_BYTES_MAX });
+    }
     let actual = format!("sha256:{}", hex(hashed.context.finish().as_ref()));
     if actual != diff_id {
         return Err(UnpackError::DiffId { expected: diff_id.into(), actual });

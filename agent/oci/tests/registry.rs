@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
-use agent_oci::{Config, Credentials, Images, Platform, PullError, PullReason, RegistryConfig, Snapshots};
+use agent_oci::{
+    Config, Credentials, Images, Platform, PlatformsError, PullError, PullReason, RegistryConfig, Snapshots,
+};
 
 mod support;
 
@@ -97,15 +99,12 @@ async fn an_image_that_the_registry_lacks_is_not_found_and_a_bad_name_is_told() 
     );
 }
 
-#[tokio::test]
-async fn a_manifest_list_gives_each_board_its_own_image() {
-    let registry = Registry::start(None);
-    let dir = tempfile::tempdir().unwrap();
-    let host = registry.host();
+/// An index of three platforms and a build attestation, whose images are in the registry already.
+fn multi(registry: &Registry, folder: &Path) -> String {
     let mut entries = Vec::new();
     for (architecture, variant) in [("amd64", None), ("arm64", Some("v8")), ("arm", Some("v7"))] {
         let layer = Layer::new().file("arch", architecture.as_bytes());
-        let from = dir.path().join(architecture);
+        let from = folder.join(architecture);
         std::fs::create_dir(&from).unwrap();
         let (digest, size) =
             registry.push(&layout(&from, &[layer], architecture, variant), &format!("multi:{architecture}"));
@@ -113,11 +112,22 @@ async fn a_manifest_list_gives_each_board_its_own_image() {
         entries.push(format!(
             r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size},"platform":{{"os":"linux","architecture":"{architecture}"{variant}}}}}"#
         ));
+        if entries.len() == 1 {
+            entries.push(entries[0].replace("amd64", "unknown").replace("linux", "unknown"));
+        }
     }
-    let index = format!(
+    format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}]}}"#,
         entries.join(",")
-    );
+    )
+}
+
+#[tokio::test]
+async fn a_manifest_list_gives_each_board_its_own_image() {
+    let registry = Registry::start(None);
+    let dir = tempfile::tempdir().unwrap();
+    let host = registry.host();
+    let index = multi(&registry, dir.path());
     registry.put_manifest("multi", "1", "application/vnd.oci.image.index.v1+json", &index);
     for (n, platform) in
         [Platform::new("amd64", None), Platform::new("arm64", Some("v8")), Platform::new("arm", Some("v7"))]
@@ -181,4 +191,45 @@ async fn a_layer_with_another_digest_is_refused_and_leaves_nothing() {
     assert!(error.message().contains("unexpected digest"), "{}", error.message());
     assert_eq!(std::fs::read_dir(dir.path().join("data/layers")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(dir.path().join("data/images/tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_platforms_of_an_image_are_told_by_its_index_or_its_configuration_without_a_download() {
+    let registry = Registry::start(None);
+    let dir = tempfile::tempdir().unwrap();
+    let host = registry.host();
+    let index = multi(&registry, dir.path());
+    registry.put_manifest("multi", "1", "application/vnd.oci.image.index.v1+json", &index);
+    let images = images(&dir.path().join("data"), &registry);
+    let none = Credentials::none();
+    let shown = async |name: &str| {
+        let found = images.platforms(&format!("{host}/{name}"), &none).await;
+        found.map(|all| all.iter().map(Platform::to_string).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(shown("multi:1").await.unwrap(), "linux/amd64 linux/arm/v7 linux/arm64/v8");
+    assert_eq!(shown("multi:arm").await.unwrap(), "linux/arm/v7");
+    // An index that leaves it to its images.
+    let silent = index.replace(r#""platform""#, r#""other""#);
+    registry.put_manifest("multi", "silent", "application/vnd.oci.image.index.v1+json", &silent);
+    assert_eq!(shown("multi:silent").await.unwrap(), "linux/amd64 linux/arm/v7 linux/arm64/v8");
+    assert!(matches!(shown("none:1").await, Err(PlatformsError::Unknowable(why)) if why.contains("not found")));
+    assert!(matches!(shown("Not A Name").await, Err(PlatformsError::Unknowable(_))));
+    drop(registry);
+    assert!(matches!(shown("multi:1").await, Err(PlatformsError::Unreachable(why)) if why.contains("refused")));
+    assert!(images.list().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(dir.path().join("data/layers")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_platforms_of_a_private_image_are_told_to_who_has_its_password() {
+    let registry = Registry::start(Some(support::LOGIN));
+    let dir = tempfile::tempdir().unwrap();
+    registry.push(&layout(dir.path(), &[Layer::new().file("a", b"1")], "arm64", Some("v8")), "private/app:1");
+    let name = format!("{}/private/app:1", registry.host());
+    let images = images(&dir.path().join("data"), &registry);
+    let denied = images.platforms(&name, &Credentials::none()).await;
+    assert!(matches!(denied, Err(PlatformsError::Unknowable(why)) if why.contains("pull access denied")));
+    let mut credentials = Credentials::none();
+    credentials.add(&registry.host(), "user", "secret");
+    assert_eq!(images.platforms(&name, &credentials).await.unwrap(), [Platform::new("arm64", Some("v8"))]);
 }

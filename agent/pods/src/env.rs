@@ -1,6 +1,8 @@
 //! A container's environment and command line: references, sources and `$(VAR)` expansion.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
+mod service_env;
+
+use control_api::view::core::{Container, EnvVar, EnvVarSource, Pod};
 
 use crate::ports::{Objects, PodFacts};
 use crate::resources::Asks;
@@ -79,6 +81,7 @@ pub struct Builder<'a> {
 impl Builder<'_> {
     pub fn build(&self) -> Result<Environment, EnvError> {
         let mut environment = Environment::default();
+        service_env::set(self.pod, self.objects, &mut environment);
         self.env_from(&mut environment)?;
         for variable in self.container.env.iter().flatten() {
             if let Some(value) = self.value(variable, &environment)? {
@@ -239,11 +242,14 @@ mod tests {
 
     struct None_;
     impl Objects for None_ {
-        fn config_map(&self, _: &str, name: &str) -> Option<k8s_openapi::api::core::v1::ConfigMap> {
+        fn config_map(&self, _: &str, name: &str) -> Option<control_api::view::core::ConfigMap> {
             (name == "here").then(|| serde_json::from_value(json!({"data": {"k": "v"}})).unwrap())
         }
-        fn secret(&self, _: &str, _: &str) -> Option<k8s_openapi::api::core::v1::Secret> {
+        fn secret(&self, _: &str, _: &str) -> Option<control_api::view::core::Secret> {
             None
+        }
+        fn services(&self, _: &str) -> Vec<control_api::view::core::Service> {
+            Vec::new()
         }
     }
 

@@ -1,8 +1,8 @@
 //! Events of core/v1, as the kubelet records them.
 
 use bytes::Bytes;
+use control_api::view::core::Pod;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::machine::Note;

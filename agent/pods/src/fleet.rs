@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use k8s_openapi::api::core::v1::Pod;
+use control_api::view::core::Pod;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,8 @@ pub struct Fleet {
 struct Shared {
     ports: Ports,
     settings: Arc<Settings>,
+    /// The node's addresses as they are now.
+    host_ips: Mutex<Arc<[String]>>,
     /// By uid.
     pods: Mutex<HashMap<String, Entry>>,
     /// Sandboxes of an earlier run that no pod has claimed yet, by uid.
@@ -43,13 +45,35 @@ fn text(field: &Option<String>) -> &str {
 impl Fleet {
     /// `found`: live sandboxes of an earlier run, with their containers.
     pub fn new(ports: Ports, settings: Settings, found: HashMap<String, Vec<Found>>) -> Self {
-        let shared =
-            Shared { ports, settings: Arc::new(settings), pods: Mutex::new(HashMap::new()), found: Mutex::new(found) };
+        let shared = Shared {
+            ports,
+            host_ips: Mutex::new(settings.host_ips.as_slice().into()),
+            settings: Arc::new(settings),
+            pods: Mutex::new(HashMap::new()),
+            found: Mutex::new(found),
+        };
         Self { shared: Arc::new(shared) }
     }
 
     fn pods(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.shared.pods.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn host_ips(&self) -> Arc<[String]> {
+        self.shared.host_ips.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The node's addresses, which may be those that it had.
+    pub async fn moved(&self, addresses: Vec<String>) {
+        let addresses: Arc<[String]> = addresses.into();
+        {
+            let mut known = self.shared.host_ips.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *known == addresses {
+                return;
+            }
+            *known = addresses.clone();
+        }
+        self.send_where(|_| true, || Message::Moved(addresses.clone())).await;
     }
 
     /// A new pod, or a newer object of a known one.
@@ -92,7 +116,7 @@ impl Fleet {
             return;
         }
         let state = record.unwrap_or_else(|| State::new(&pod, ports.clock.now()));
-        let (worker, sender) = Worker::new(pod.clone(), state, ports.clone(), settings.clone());
+        let (worker, sender) = Worker::new(pod.clone(), state, ports.clone(), settings.clone(), &self.host_ips());
         let task = Some(tokio::spawn(worker.run(Event::Begin { found })));
         pods.insert(uid, Entry { pod, sender, task });
     }
@@ -130,6 +154,17 @@ impl Fleet {
     /// A ConfigMap or Secret of this namespace has changed: volumes follow, and what waited for it goes on.
     pub async fn refresh(&self, namespace: &str) {
         self.send_where(|entry| text(&entry.pod.metadata.namespace) == namespace, || Message::Refresh).await;
+    }
+
+    /// What one pod's volumes show has changed.
+    pub async fn refresh_pod(&self, uid: &str) {
+        self.send_where(|entry| text(&entry.pod.metadata.uid) == uid, || Message::Refresh).await;
+    }
+
+    /// The node needs what a pod takes; its end is told like any other.
+    pub async fn evict(&self, uid: &str, message: &str) {
+        let event = || Message::Event(Event::Evict { message: message.to_owned() });
+        self.send_where(|entry| text(&entry.pod.metadata.uid) == uid, event).await;
     }
 
     /// Images have come: pods that wait for one try at once.

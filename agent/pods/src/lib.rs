@@ -5,10 +5,12 @@
 //!
 //! Reading order: [`ports`] what is asked of the other parts; [`machine`] the pure state machine, drawn there;
 //! [`status`] a state as the kubelet would report it; [`spec`] a pod's container as the runtime takes it, with
-//! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`fleet`] all
-//! pods of the node; [`log_link`] where log collectors look; [`record`] what survives the agent; [`node`] the Node's own status; [`event`] core/v1 Events.
+//! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`prober`] what
+//! probes and hooks ask of a container; [`fleet`] all
+//! pods of the node; [`log_link`] where log collectors look; [`record`] what survives the agent; [`node`] the Node's own status, with
+//! [`pressure`]; [`event`] core/v1 Events.
 //!
-//! Absent on purpose: probes, lifecycle hooks and ephemeral containers come later; nothing here knows a container
+//! Absent on purpose: nothing here knows a container
 //! runtime, a registry or netlink; nothing waits for the control plane.
 
 pub mod env;
@@ -19,6 +21,8 @@ pub mod log_link;
 pub mod machine;
 pub mod node;
 pub mod ports;
+pub mod pressure;
+pub mod prober;
 pub mod record;
 pub mod resources;
 pub mod security;

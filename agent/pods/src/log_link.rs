@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::Pod;
+use control_api::view::core::Pod;
 
 /// Links a container's log; a link that is there already is replaced.
 pub fn make(folder: &Path, pod: &Pod, container: &str, id: &str, log: &Path) -> io::Result<()> {

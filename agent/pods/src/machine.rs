@@ -18,19 +18,34 @@
 //!
 //! A phase is what a user is shown; `busy` is what has been asked for and not been answered. Each event is first taken
 //! in, and then [`step`] asks for whatever the new state lacks, so that a lost or repeated event does no harm.
+//!
+//! ```text
+//!   While Running
+//!
+//!   postStart ──► startup probe ──► liveness and readiness probes ──► preStop ──► stop signal ──► kill
+//!       │               │                  │ (liveness)                  ▲
+//!       └── failed ─────┴── failed ────────┴── failed ───────────────────┘ from here the grace counts
+//! ```
+//!
+//! A container is shown as running once postStart is done. When probes are due, and what they answer, is part of the
+//! state but not of the record: only what it changes (`started`, `ready`) is.
 
 mod delay;
 mod drive;
+mod hook;
+mod probe;
 mod take;
 #[cfg(test)]
 mod tests;
 mod wind_down;
 
+use control_api::view::core::{Container, Pod};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::{Deserialize, Serialize};
 
 pub use delay::{Delay, words};
+pub use hook::HookKind;
+pub use probe::{Outcome, ProbeKind, Probing};
 
 use crate::ports::{Exit, Found};
 
@@ -53,6 +68,8 @@ pub enum Role {
     /// An init container with `restartPolicy: Always`.
     Sidecar,
     Main,
+    /// Added to look at the others: it runs once, and nothing depends on it.
+    Ephemeral,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,9 +120,36 @@ pub struct Slot {
     pub last: Option<Ended>,
     pub crash: Delay,
     pub pull: Delay,
+    /// Its end has begun: by its preStop hook, or by waiting for its turn.
     pub signalled: bool,
+    /// It was sent its stop signal.
+    #[serde(default)]
+    pub told: bool,
     pub killed: bool,
     pub kill_at: Option<Timestamp>,
+    /// The postStart hook is done, or there is none.
+    #[serde(default = "yes")]
+    pub posted: bool,
+    /// The preStop hook is at work; the stop signal follows it.
+    #[serde(default)]
+    pub pre_stop: bool,
+    /// The startup probe has succeeded, or there is none.
+    #[serde(default = "yes")]
+    pub started: bool,
+    /// What the readiness probe said last; true without one.
+    #[serde(default = "yes")]
+    pub ready: bool,
+    /// A probe had it killed: it restarts whatever its exit code is.
+    #[serde(default)]
+    pub unhealthy: bool,
+    /// By [`ProbeKind`].
+    #[serde(skip)]
+    pub probing: [Probing; 3],
+}
+
+/// For records of a time before probes.
+fn yes() -> bool {
+    true
 }
 
 /// The pod is to end.
@@ -128,6 +172,9 @@ pub struct State {
     pub started: Timestamp,
     pub pod_ips: Vec<String>,
     pub slots: Vec<Slot>,
+    /// Init containers have done their part, so that main ones may start. Holds until the sandbox is lost.
+    #[serde(default)]
+    pub begun: bool,
     pub stop: Option<Stop>,
     pub failure: Option<Failure>,
     /// The object is being deleted, or is gone.
@@ -155,6 +202,10 @@ pub enum Event {
     Halt,
     /// Refused by this node.
     Reject(Failure),
+    /// The node runs short of what the pod takes.
+    Evict {
+        message: String,
+    },
     Mounted,
     MountFailed(String),
     SandboxReady {
@@ -186,6 +237,17 @@ pub enum Event {
     Exited {
         container_id: String,
         exit: Exit,
+    },
+    Probed {
+        container_id: String,
+        kind: ProbeKind,
+        outcome: Outcome,
+    },
+    /// A hook has ended, well or not.
+    Hooked {
+        container_id: String,
+        hook: HookKind,
+        succeeded: bool,
     },
     TornDown,
     /// Something that a waiting container may lack has come: objects or images.
@@ -236,6 +298,18 @@ pub enum Effect {
     RemoveContainer {
         container_id: String,
     },
+    Probe {
+        container_id: String,
+        slot: usize,
+        kind: ProbeKind,
+    },
+    Hook {
+        container_id: String,
+        slot: usize,
+        hook: HookKind,
+        /// When nobody waits for it any more.
+        deadline: Option<Timestamp>,
+    },
     TearDown,
     /// Remove what is kept for a finished pod: logs, its folder. Then tell that it is gone.
     Forget,
@@ -244,12 +318,18 @@ pub enum Effect {
 }
 
 impl State {
+    /// The containers that the pod has, or had last in each slot.
+    pub fn container_ids(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter_map(|slot| slot.container_id.as_deref())
+    }
+
     pub fn new(pod: &Pod, now: Timestamp) -> Self {
         Self {
             stage: Stage::New,
             started: now,
             pod_ips: Vec::new(),
             slots: slots(pod),
+            begun: false,
             stop: None,
             failure: None,
             deleted: false,
@@ -261,16 +341,21 @@ impl State {
 
     /// Whether every init container has done its part.
     pub fn initialized(&self) -> bool {
-        self.slots.iter().all(|slot| match slot.role {
-            Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-            Role::Sidecar => slot.was_up(),
-            Role::Main => true,
-        })
+        self.begun || self.slots.iter().all(Slot::lets_next_start)
     }
 
     /// Any container that has, or may be about to have, a process.
     pub fn alive(&self) -> bool {
         self.slots.iter().any(|slot| slot.alive())
+    }
+
+    /// Whether a record of `other` would be the same as one of this.
+    pub fn is_recorded_as(&self, other: &Self) -> bool {
+        let mut other = other.clone();
+        for (slot, mine) in other.slots.iter_mut().zip(&self.slots) {
+            slot.probing.clone_from(&mine.probing);
+        }
+        *self == other
     }
 }
 
@@ -289,9 +374,39 @@ impl Slot {
             crash: Delay::default(),
             pull: Delay::default(),
             signalled: false,
+            told: false,
             killed: false,
             kill_at: None,
+            posted: true,
+            pre_stop: false,
+            started: true,
+            ready: true,
+            unhealthy: false,
+            probing: Default::default(),
         }
+    }
+
+    /// Whether it is shown as running.
+    pub fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. }) && self.posted
+    }
+
+    /// Whether its startup probe, if it has one, has been met.
+    pub fn is_started(&self) -> bool {
+        self.is_up() && self.started
+    }
+
+    /// Whether what comes after it in the list of init containers may start.
+    pub fn lets_next_start(&self) -> bool {
+        match self.role {
+            Role::Init => matches!(&self.phase, Phase::Ended(ended) if ended.code == 0),
+            Role::Sidecar => self.is_started(),
+            Role::Main | Role::Ephemeral => true,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_started() && self.ready
     }
 
     pub fn alive(&self) -> bool {
@@ -316,18 +431,21 @@ impl Phase {
 
 fn slots(pod: &Pod) -> Vec<Slot> {
     let Some(spec) = &pod.spec else { return Vec::new() };
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| Slot::new(container, Role::Ephemeral));
     let role = |container: &Container| match container.restart_policy.as_deref() {
         Some("Always") => Role::Sidecar,
         _ => Role::Init,
     };
     let init = spec.init_containers.iter().flatten().map(|container| Slot::new(container, role(container)));
-    init.chain(spec.containers.iter().map(|container| Slot::new(container, Role::Main))).collect()
+    let main = spec.containers.iter().map(|container| Slot::new(container, Role::Main));
+    init.chain(main).chain(ephemeral).collect()
 }
 
 /// The container of a slot in the pod's spec.
 pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     let spec = pod.spec.as_ref()?;
-    spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    spec.init_containers.iter().flatten().chain(&spec.containers).chain(ephemeral).find(|one| one.name == name)
 }
 
 /// `name_namespace(uid)`, as the kubelet's messages name a pod.
@@ -340,6 +458,7 @@ pub(crate) fn pod_words(pod: &Pod) -> String {
 /// Takes `event` in, and asks for what the new state lacks. Total: no event is illegal in any state.
 pub fn step(pod: &Pod, state: State, event: Event, now: Timestamp) -> (State, Vec<Effect>) {
     let mut step = Step { pod, state, now, effects: Vec::new(), wake: None };
+    step.meet_ephemeral();
     step.take(event);
     step.advance();
     if let Some(at) = step.wake {
@@ -373,8 +492,18 @@ impl Step<'_> {
 
     fn note_slot(&mut self, slot: usize, warning: bool, reason: &'static str, message: impl Into<String>) {
         let slot = &self.state.slots[slot];
-        let container = Some((slot.name.clone(), slot.role != Role::Main));
+        let container = Some((slot.name.clone(), matches!(slot.role, Role::Init | Role::Sidecar)));
         self.ask(Effect::Note(Note { warning, reason, message: message.into(), container }));
+    }
+
+    /// Containers that were added to the pod since the last step.
+    fn meet_ephemeral(&mut self) {
+        let added = slots(self.pod).into_iter().filter(|slot| slot.role == Role::Ephemeral);
+        for slot in added {
+            if !self.state.slots.iter().any(|known| known.name == slot.name) {
+                self.state.slots.push(slot);
+            }
+        }
     }
 
     fn grace_seconds(&self) -> i64 {

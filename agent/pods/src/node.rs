@@ -5,6 +5,8 @@ use std::fs;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::pressure::{Pressure, Room};
+
 /// The level of the Kubernetes API that this agent serves, and our own version.
 pub const KUBELET_VERSION: &str = "v1.35.0+bramble";
 pub const RUNTIME_VERSION: &str = concat!("bramble://", env!("CARGO_PKG_VERSION"));
@@ -13,7 +15,6 @@ const PODS_MAX: u32 = 110;
 const IMAGES_MAX: usize = 50;
 /// What is kept from pods for the system and the agent itself.
 const MEMORY_RESERVED_BYTES: u64 = 100 << 20;
-const FREE_MEMORY_BYTES_MIN: u64 = 50 << 20;
 
 /// What was measured of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,20 @@ fn meminfo(name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Memory that pods may still take.
+pub fn memory_room() -> Room {
+    Room { free: meminfo("MemAvailable"), whole: meminfo("MemTotal") }
+}
+
+/// Numbers that processes and threads may still have.
+pub fn pid_room() -> Option<Room> {
+    let number = |path| trimmed(path).parse::<u64>().ok();
+    let whole = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
+    // As in `0.20 0.18 0.12 1/80 11206`: running, and all.
+    let used: u64 = trimmed("/proc/loadavg").split(['/', ' ']).nth(4)?.parse().ok()?;
+    Some(Room { free: whole.saturating_sub(used), whole })
 }
 
 impl Machine {
@@ -90,7 +105,7 @@ impl Machine {
     }
 
     /// The status at `now`; transition times of unchanged conditions come from `previous`.
-    pub fn status(&self, images: &[NodeImage], previous: Option<&Value>, now: Timestamp) -> Value {
+    pub fn status(&self, images: &[NodeImage], pressure: Pressure, previous: Option<&Value>, now: Timestamp) -> Value {
         let amounts = |memory: u64| {
             json!({
                 "cpu": self.cpus.to_string(), "memory": format!("{}Ki", memory / 1024),
@@ -109,7 +124,7 @@ impl Machine {
             "capacity": amounts(self.memory_bytes),
             "allocatable": amounts(self.allocatable_memory_bytes()),
             "addresses": addresses,
-            "conditions": conditions(previous, now),
+            "conditions": conditions(pressure, previous, now),
             "nodeInfo": {
                 "machineID": self.machine_id, "systemUUID": self.machine_id, "bootID": self.boot_id,
                 "kernelVersion": self.kernel_version, "osImage": self.os_image,
@@ -121,22 +136,31 @@ impl Machine {
     }
 }
 
-fn conditions(previous: Option<&Value>, now: Timestamp) -> Vec<Value> {
+/// Reason and message, without pressure and with it.
+const MEMORY: [(&str, &str); 2] = [
+    ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+];
+const DISK: [(&str, &str); 2] = [
+    ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+];
+const PIDS: [(&str, &str); 2] = [
+    ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+];
+
+fn conditions(pressure: Pressure, previous: Option<&Value>, now: Timestamp) -> Vec<Value> {
     let second = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let short = meminfo("MemAvailable") < FREE_MEMORY_BYTES_MIN;
-    let memory = if short {
-        ("MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
-    } else {
-        ("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
-    };
+    let (memory, disk, pids) = (pressure.memory, pressure.disk, pressure.pids);
     let list = [
-        memory,
-        ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+        ("MemoryPressure", memory, MEMORY[usize::from(memory)]),
+        ("DiskPressure", disk, DISK[usize::from(disk)]),
+        ("PIDPressure", pids, PIDS[usize::from(pids)]),
+        ("Ready", true, ("KubeletReady", "kubelet is posting ready status")),
     ];
     let old = previous.and_then(|status| status["conditions"].as_array());
-    let condition = |(type_, holds, reason, message): (&str, bool, &str, &str)| {
+    let condition = |(type_, holds, (reason, message)): (&str, bool, (&str, &str))| {
         let status = if holds { "True" } else { "False" };
         let same = old.into_iter().flatten().find(|one| one["type"] == type_ && one["status"] == status);
         let since = same.and_then(|one| one["lastTransitionTime"].as_str()).unwrap_or(&second).to_owned();
@@ -156,9 +180,16 @@ mod tests {
     #[test]
     fn an_unchanged_machine_tells_an_unchanged_status() {
         let machine = Machine::read("pi".to_owned(), vec!["192.168.1.7".to_owned()], 8 << 30);
-        let first = machine.status(&[], None, Timestamp::UNIX_EPOCH);
+        let first = machine.status(&[], Pressure::default(), None, Timestamp::UNIX_EPOCH);
         let later = Timestamp::from_second(500).unwrap();
-        assert_eq!(machine.status(&[], Some(&first), later), first);
+        assert_eq!(machine.status(&[], Pressure::default(), Some(&first), later), first);
+        let short = Pressure { disk: true, ..Pressure::default() };
+        let status = machine.status(&[], short, Some(&first), later);
+        assert_eq!(status["conditions"][1]["message"], "kubelet has disk pressure");
+        assert_eq!(status["conditions"][1]["lastTransitionTime"], "1970-01-01T00:08:20Z");
+        assert_eq!(status["conditions"][0], first["conditions"][0]);
+        let room = pid_room().unwrap();
+        assert!(0 < room.free && room.free < room.whole, "{room:?}");
         assert_eq!(first["addresses"][0]["address"], "192.168.1.7");
         assert_eq!(first["conditions"][3]["reason"], "KubeletReady");
         assert_eq!(first["nodeInfo"]["containerRuntimeVersion"], "bramble://0.1.0");

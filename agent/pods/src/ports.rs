@@ -5,10 +5,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use control_api::view::core::{ConfigMap, Pod, Secret, Service};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::resources::{Limits, QosClass};
@@ -76,6 +77,15 @@ pub struct Mount {
     pub propagation: Propagation,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    #[default]
+    RuntimeDefault,
+    Unconfined,
+    /// A profile of the node's, by its path below the node's folder of profiles.
+    Localhost(String),
+}
+
 /// A container as asked of the runtime, its root already mounted.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerSpec {
@@ -95,7 +105,7 @@ pub struct ContainerSpec {
     pub capabilities_drop: Vec<String>,
     pub read_only_rootfs: bool,
     pub no_new_privileges: bool,
-    pub seccomp_unconfined: bool,
+    pub seccomp: Seccomp,
     pub unmasked_proc: bool,
     pub tty: bool,
     pub stdin: bool,
@@ -103,6 +113,8 @@ pub struct ContainerSpec {
     pub oom_score_adj: i32,
     pub log_path: PathBuf,
     pub termination_message_path: String,
+    /// The container, by its name, whose processes it sees and is seen by.
+    pub target: Option<String>,
 }
 
 /// How a container ended.
@@ -148,12 +160,34 @@ pub enum StartError {
     Start(String),
 }
 
+/// A command in a running container, for a probe or a hook.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exec {
+    pub command: Vec<String>,
+    /// Counted from the start of its process, which then is killed.
+    pub timeout: Option<Duration>,
+    /// What is kept of its output; the rest is read and thrown away.
+    pub output_bytes_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecEnd {
+    Exited {
+        code: i32,
+        /// The beginning of stdout and stderr, as they came.
+        output: Vec<u8>,
+    },
+    TimedOut,
+}
+
 pub trait Runtime: Send + Sync {
     /// Gives the network namespace; `None` with the host's network.
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>>;
     fn create_container(&self, uid: &str, spec: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>>;
     fn start_container(&self, uid: &str, id: &str) -> BoxFuture<'_, Result<(), StartError>>;
     fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>>;
+    /// Runs a command in a container to its end. Dropping the future kills it.
+    fn exec(&self, uid: &str, id: &str, exec: Exec) -> BoxFuture<'_, PortResult<ExecEnd>>;
     /// Kills what is left and forgets the container; fine when it is gone already.
     fn remove_container(&self, uid: &str, id: &str) -> BoxFuture<'_, PortResult<()>>;
     fn remove_sandbox(&self, uid: &str) -> BoxFuture<'_, PortResult<()>>;
@@ -213,7 +247,7 @@ pub struct HostPort {
 
 pub trait Network: Send + Sync {
     /// Connects the pod's network namespace; the same uid keeps its address. The first address is `podIP`.
-    fn attach(&self, uid: &str, netns: PathBuf, ports: Vec<HostPort>) -> BoxFuture<'_, PortResult<Vec<String>>>;
+    fn attach(&self, pod: &Pod, netns: PathBuf, ports: Vec<HostPort>) -> BoxFuture<'_, PortResult<Vec<String>>>;
     fn detach(&self, uid: &str) -> BoxFuture<'_, PortResult<()>>;
 }
 
@@ -235,12 +269,16 @@ pub struct PodFacts {
     /// Allocatable of the node, for limits that are not set.
     pub cpu_milli: i64,
     pub memory_bytes: i64,
+    /// The cluster's domain, for the pod's whole name.
+    pub domain: String,
 }
 
 /// The node's own copy of what pods refer to.
 pub trait Objects: Send + Sync {
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+    /// All Services of a namespace.
+    fn services(&self, namespace: &str) -> Vec<Service>;
 }
 
 /// Where a pod's news goes; must not block.

@@ -1,5 +1,6 @@
 //! What survives the agent: one small file a pod, with the machine's state.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,14 @@ impl Records {
     pub fn load(&self, uid: &str) -> Option<State> {
         let bytes = fs::read(self.path(uid)).ok()?;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// The containers that any pod's record names.
+    pub fn container_ids(&self) -> BTreeSet<String> {
+        let folders = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let uids = folders.filter_map(|folder| folder.file_name().into_string().ok());
+        let states = uids.filter_map(|uid| self.load(&uid));
+        states.flat_map(|state| state.container_ids().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     pub fn save(&self, uid: &str, state: &State) -> Result<(), RecordError> {

@@ -1,7 +1,7 @@
 //! Requests and limits as the kernel's numbers, and the service class they make.
 
 use control_api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use control_api::view::core::{Container, Pod, PodSpec, ResourceRequirements};
 use serde::{Deserialize, Serialize};
 
 /// A core as cgroup v1 counts its weight, and the least weight.
@@ -53,7 +53,7 @@ fn amount(list: Option<&Amounts>, name: &str, milli: bool) -> Option<i64> {
     i64::try_from(value).ok()
 }
 
-type Amounts = std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>;
+type Amounts = std::collections::BTreeMap<String, control_api::view::Quantity>;
 
 impl Asks {
     /// A request that is absent is the limit, as defaulting has it.
@@ -109,15 +109,23 @@ pub fn qos(pod: &Pod) -> QosClass {
 /// The pod's own cgroup: shares add up; a limit holds only where every container has one.
 pub fn pod_limits(pod: &Pod) -> Limits {
     let Some(spec) = &pod.spec else { return Limits::default() };
-    let asks: Vec<Asks> = spec.containers.iter().map(|c| Asks::of(c.resources.as_ref())).collect();
-    let init: Vec<Asks> = spec.init_containers.iter().flatten().map(|c| Asks::of(c.resources.as_ref())).collect();
     let most = |field: fn(&Asks) -> Option<i64>| -> Option<i64> {
-        let sum = asks.iter().map(field).sum::<Option<i64>>()?;
-        init.iter().map(field).try_fold(sum, |most, one| Some(most.max(one?)))
+        // Sidecars run beside all that comes after them.
+        let (mut starting, mut sidecars) = (0, 0);
+        for container in spec.init_containers.iter().flatten() {
+            let one = field(&Asks::of(container.resources.as_ref()))?;
+            if container.restart_policy.as_deref() == Some("Always") {
+                sidecars += one;
+            }
+            let beside = if container.restart_policy.as_deref() == Some("Always") { 0 } else { one };
+            starting = starting.max(sidecars + beside);
+        }
+        let asks = spec.containers.iter().map(|container| Asks::of(container.resources.as_ref()));
+        let running = asks.map(|asks| field(&asks)).sum::<Option<i64>>()?;
+        Some(starting.max(running + sidecars))
     };
-    let request: i64 = asks.iter().filter_map(|a| a.cpu_request_milli).sum();
     Asks {
-        cpu_request_milli: Some(request),
+        cpu_request_milli: most(|a| Some(a.cpu_request_milli.unwrap_or(0))),
         cpu_limit_milli: most(|a| a.cpu_limit_milli),
         memory_limit_bytes: most(|a| a.memory_limit_bytes),
         memory_request_bytes: None,

@@ -1,8 +1,8 @@
 //! Who a container runs as and what it may do: the pod's and the container's securityContext, the container's first.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext};
+use control_api::view::core::{Container, Pod, PodSecurityContext, SecurityContext};
 
-use crate::ports::{ContainerSpec, UserIds};
+use crate::ports::{ContainerSpec, Seccomp, UserIds};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecurityError {
@@ -12,8 +12,8 @@ pub enum SecurityError {
         "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: \"{pod}\", container: {container})"
     )]
     NotNumeric { user: String, pod: String, container: String },
-    #[error("seccompProfile of type Localhost is not supported by this node")]
-    LocalhostSeccomp,
+    #[error("localhostProfile must be set if seccompProfile type is Localhost.")]
+    NoProfile,
 }
 
 fn contexts<'a>(
@@ -65,11 +65,13 @@ pub fn apply(pod: &Pod, container: &Container, ids: &UserIds, spec: &mut Contain
     spec.no_new_privileges = own.and_then(|c| c.allow_privilege_escalation) == Some(false);
     spec.unmasked_proc = own.and_then(|c| c.proc_mount.as_deref()) == Some("Unmasked");
     let profile = own.and_then(|c| c.seccomp_profile.as_ref()).or(of_pod.and_then(|c| c.seccomp_profile.as_ref()));
-    match profile.map(|profile| profile.type_.as_str()) {
-        Some("Localhost") => return Err(SecurityError::LocalhostSeccomp),
-        Some("Unconfined") => spec.seccomp_unconfined = true,
-        _ => spec.seccomp_unconfined = spec.privileged,
-    }
+    spec.seccomp = match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
+        _ if spec.privileged => Seccomp::Unconfined,
+        Some(("Localhost", None | Some(""))) => return Err(SecurityError::NoProfile),
+        Some(("Localhost", Some(name))) => Seccomp::Localhost(name.to_owned()),
+        Some(("Unconfined", _)) => Seccomp::Unconfined,
+        _ => Seccomp::RuntimeDefault,
+    };
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use control_api::view::core::{Container, Pod};
 
 use crate::env::{Builder, EnvError, Environment};
-use crate::etc;
+use crate::etc::{self, FqdnTooLong};
 use crate::ports::{ContainerSpec, HostPort, Image, Mount, Objects, PodFacts, Propagation, SandboxSpec, UserIds};
 use crate::resources::{self, Asks};
 use crate::security::{self, SecurityError};
@@ -31,16 +31,16 @@ pub fn log_dir(root: &Path, pod: &Pod) -> PathBuf {
     root.join(format!("{}_{}_{}", text(&meta.namespace), text(&meta.name), text(&meta.uid)))
 }
 
-pub fn sandbox(pod: &Pod, log_dir: PathBuf) -> SandboxSpec {
+pub fn sandbox(pod: &Pod, log_dir: PathBuf, domain: &str) -> Result<SandboxSpec, FqdnTooLong> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let sysctls = spec.security_context.and_then(|context| context.sysctls);
     let sysctls: BTreeMap<_, _> = sysctls.into_iter().flatten().map(|one| (one.name, one.value)).collect();
-    SandboxSpec {
+    Ok(SandboxSpec {
         uid: text(&pod.metadata.uid),
         namespace: text(&pod.metadata.namespace),
         name: text(&pod.metadata.name),
-        hostname: etc::hostname(pod),
+        hostname: etc::kernel_hostname(pod, domain)?,
         host_network: spec.host_network == Some(true),
         host_pid: spec.host_pid == Some(true),
         host_ipc: spec.host_ipc == Some(true),
@@ -49,13 +49,19 @@ pub fn sandbox(pod: &Pod, log_dir: PathBuf) -> SandboxSpec {
         qos: resources::qos(pod),
         limits: resources::pod_limits(pod),
         log_dir,
-    }
+    })
+}
+
+/// The containers that run as long as the pod does: the main ones and sidecars.
+pub fn lasting(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let sidecars = init.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    sidecars.chain(pod.spec.iter().flat_map(|spec| &spec.containers))
 }
 
 /// The ports that containers publish on the node.
 pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let ports = lasting(pod).flat_map(|container| container.ports.iter().flatten());
     ports
         .filter_map(|port| {
             Some(HostPort {
@@ -117,6 +123,7 @@ impl Sources<'_> {
                 .termination_message_path
                 .clone()
                 .unwrap_or_else(|| TERMINATION_MESSAGE_PATH.to_owned()),
+            target: container.target_container_name.clone(),
             ..ContainerSpec::default()
         };
         security::apply(self.pod, container, ids, &mut spec)?;
@@ -129,7 +136,8 @@ impl Sources<'_> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             all.set(name, value.to_owned());
         }
-        all.set("HOSTNAME", etc::hostname(self.pod));
+        let hostname = etc::kernel_hostname(self.pod, &self.facts.domain).unwrap_or_else(|error| error.fqdn);
+        all.set("HOSTNAME", hostname);
         for pair in own.into_strings() {
             let (name, value) = pair.split_once('=').expect("an environment's strings have an equals sign");
             all.set(name, value.to_owned());
@@ -138,6 +146,12 @@ impl Sources<'_> {
             all.set("HOME", ids.home.clone());
         }
         all.into_strings()
+    }
+
+    fn claim_is_read_only(&self, volume: &str) -> bool {
+        let volumes = self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+        let claim = volumes.iter().find(|one| one.name == volume).and_then(|one| one.persistent_volume_claim.as_ref());
+        claim.and_then(|claim| claim.read_only) == Some(true)
     }
 
     /// The container's volume mounts; `resolve` gives the host's path for an index and a subPath.
@@ -160,7 +174,7 @@ impl Sources<'_> {
             Ok(Mount {
                 host_path: resolve(index, &sub_path)?,
                 container_path: Path::new("/").join(&mount.mount_path),
-                read_only: mount.read_only == Some(true),
+                read_only: mount.read_only == Some(true) || self.claim_is_read_only(&mount.name),
                 propagation,
             })
         })

@@ -1,11 +1,11 @@
 //! A machine's state as the kubelet would report it.
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
+use control_api::view::Time;
+use control_api::view::core::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
     Pod, PodCondition, PodIP, PodStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
 
 use crate::machine::{Ended, Phase, Role, Slot, Stage, State};
 use crate::ports::PodFacts;
@@ -16,20 +16,22 @@ pub const CONTAINER_SCHEME: &str = "bramble://";
 
 /// The status at `now`; `previous` lends the transition times of conditions that did not change.
 pub fn render(pod: &Pod, state: &State, facts: &PodFacts, previous: Option<&PodStatus>, now: Timestamp) -> PodStatus {
-    let phase = phase(pod, state);
-    let has_init = state.slots.iter().any(|slot| slot.role != Role::Main);
-    let statuses = |init: bool| -> Vec<ContainerStatus> {
-        let slots = state.slots.iter().filter(|slot| (slot.role != Role::Main) == init);
+    let (phase, verdict) = (phase(pod, state), verdict(pod, state));
+    let has_init = state.slots.iter().any(|slot| matches!(slot.role, Role::Init | Role::Sidecar));
+    let statuses = |roles: &[Role]| -> Vec<ContainerStatus> {
+        let slots = state.slots.iter().filter(|slot| roles.contains(&slot.role));
         slots.map(|slot| container_status(slot, has_init)).collect()
     };
-    let init = statuses(true);
-    let mut main = statuses(false);
+    let init = statuses(&[Role::Init, Role::Sidecar]);
+    let ephemeral = statuses(&[Role::Ephemeral]);
+    let mut main = statuses(&[Role::Main]);
     main.sort_by(|a, b| a.name.cmp(&b.name));
     let ips = &state.pod_ips;
-    let failure = state.failure.as_ref();
+    let failure = state.failure.as_ref().filter(|_| phase == "Failed");
     PodStatus {
-        conditions: Some(conditions(pod, state, phase, previous, now)),
+        conditions: Some(conditions(pod, state, verdict, previous, now)),
         container_statuses: Some(main),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         init_container_statuses: (!init.is_empty()).then_some(init),
         host_ip: facts.host_ips.first().cloned(),
         host_ips: Some(facts.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
@@ -41,12 +43,27 @@ pub fn render(pod: &Pod, state: &State, facts: &PodFacts, previous: Option<&PodS
         pod_ips: (!ips.is_empty()).then(|| ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect()),
         qos_class: Some(resources::qos(pod).as_str().to_owned()),
         start_time: Some(Time(state.started)),
-        ..PodStatus::default()
     }
 }
 
-/// `Pending`, `Running`, `Succeeded` or `Failed`.
+/// `Pending`, `Running`, `Succeeded` or `Failed`. Nothing of a pod that has succeeded or failed runs any more, no
+/// sidecar either: whoever replaces it counts on that.
 pub fn phase(pod: &Pod, state: &State) -> &'static str {
+    let begun = state.slots.iter().any(|slot| slot.role == Role::Main && slot.was_up());
+    match verdict(pod, state) {
+        "Succeeded" | "Failed" if state.alive() => {
+            if begun {
+                "Running"
+            } else {
+                "Pending"
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+/// The phase as the main containers have it.
+fn verdict(pod: &Pod, state: &State) -> &'static str {
     let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
     if state.failure.is_some() {
         return "Failed";
@@ -54,7 +71,7 @@ pub fn phase(pod: &Pod, state: &State) -> &'static str {
     let mains = || state.slots.iter().filter(|slot| slot.role == Role::Main);
     let code = |slot: &Slot| match (&slot.phase, &slot.last) {
         (Phase::Ended(ended), _) => Some(ended.code),
-        (Phase::Waiting { .. }, Some(last)) => Some(last.code),
+        (_, Some(last)) if !slot.is_up() => Some(last.code),
         _ => None,
     };
     if matches!(state.stage, Stage::Tearing | Stage::Down | Stage::Gone) {
@@ -65,7 +82,7 @@ pub fn phase(pod: &Pod, state: &State) -> &'static str {
     if policy == "Never" && state.slots.iter().any(init_failed) {
         return "Failed";
     }
-    let running = |slot: &Slot| matches!(slot.phase, Phase::Running { .. });
+    let running = Slot::is_up;
     let untried = mains().any(|slot| !running(slot) && code(slot).is_none());
     if untried || (!state.initialized() && !mains().any(running)) {
         return "Pending";
@@ -79,7 +96,6 @@ pub fn phase(pod: &Pod, state: &State) -> &'static str {
 }
 
 fn container_status(slot: &Slot, has_init: bool) -> ContainerStatus {
-    let running = matches!(slot.phase, Phase::Running { .. });
     let completed = matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0);
     let id = match &slot.phase {
         Phase::Running { .. } => slot.container_id.clone(),
@@ -92,9 +108,13 @@ fn container_status(slot: &Slot, has_init: bool) -> ContainerStatus {
         image_id: slot.image_id.clone().unwrap_or_default(),
         last_state: Some(slot.last.as_ref().map(terminated).unwrap_or_default()),
         name: slot.name.clone(),
-        ready: if slot.role == Role::Init { completed } else { running },
+        ready: match slot.role {
+            Role::Init => completed,
+            Role::Ephemeral => false,
+            Role::Sidecar | Role::Main => slot.is_ready(),
+        },
         restart_count: slot.restart_count(),
-        started: Some(running),
+        started: Some(slot.is_started()),
         state: Some(container_state(slot, has_init)),
         ..ContainerStatus::default()
     }
@@ -102,19 +122,23 @@ fn container_status(slot: &Slot, has_init: bool) -> ContainerStatus {
 
 fn container_state(slot: &Slot, has_init: bool) -> ContainerState {
     match &slot.phase {
+        // Until its postStart hook is done it is still being made.
+        Phase::Running { .. } if !slot.posted => waiting("", "", has_init),
         Phase::Running { since } => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(Time(*since)) }),
             ..ContainerState::default()
         },
         Phase::Ended(ended) => terminated(ended),
-        Phase::Waiting { reason, message, .. } => {
-            let usual = if has_init { "PodInitializing" } else { "ContainerCreating" };
-            let reason = if reason.is_empty() { usual } else { reason };
-            let message = (!message.is_empty()).then(|| message.clone());
-            let waiting = Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message });
-            ContainerState { waiting, ..ContainerState::default() }
-        }
+        Phase::Waiting { reason, message, .. } => waiting(reason, message, has_init),
     }
+}
+
+fn waiting(reason: &str, message: &str, has_init: bool) -> ContainerState {
+    let usual = if has_init { "PodInitializing" } else { "ContainerCreating" };
+    let reason = if reason.is_empty() { usual } else { reason };
+    let message = (!message.is_empty()).then(|| message.to_owned());
+    let waiting = Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message });
+    ContainerState { waiting, ..ContainerState::default() }
 }
 
 fn terminated(ended: &Ended) -> ContainerState {
@@ -159,18 +183,14 @@ fn conditions(
     let sandbox = state.stage == Stage::Up;
     let ready = containers_ready(state, phase);
     let fine = || (true, "", String::new());
-    let mut list = vec![
+    // Conditions of others (readiness gates, DisruptionTarget) are theirs: the server keeps them beside these.
+    vec![
         condition("PodReadyToStartContainers", (sandbox, "", String::new())),
         condition("Initialized", initialized(state, phase)),
         condition("Ready", gates(pod, given).unwrap_or(ready.clone()).min_good(&ready)),
         condition("ContainersReady", ready),
         condition("PodScheduled", fine()),
-    ];
-    // Conditions of others (readiness gates, DisruptionTarget) are theirs, and are kept.
-    let others = given.iter().filter(|one| !list.iter().any(|ours| ours.type_ == one.type_));
-    let others: Vec<PodCondition> = others.cloned().collect();
-    list.extend(others);
-    list
+    ]
 }
 
 trait MinGood {
@@ -187,23 +207,17 @@ impl MinGood for Verdict {
 /// A verdict of the pod's readiness gates, when one of them is not met.
 fn gates(pod: &Pod, given: &[PodCondition]) -> Option<Verdict> {
     let gates = pod.spec.as_ref()?.readiness_gates.as_deref()?;
-    let unmet = |type_: &str| !given.iter().any(|one| one.type_ == type_ && one.status == "True");
-    let missing: Vec<String> = gates
-        .iter()
-        .filter(|gate| unmet(&gate.condition_type))
-        .map(|gate| {
-            format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)
-        })
-        .collect();
-    (!missing.is_empty()).then(|| (false, "ReadinessGatesNotReady", missing.join(", ")))
+    let unmet = |type_: &str| match given.iter().find(|one| one.type_ == type_).map(|one| one.status.as_str()) {
+        Some("True") => None,
+        Some(status) => Some(format!("the status of pod readiness gate \"{type_}\" is not \"True\", but {status}")),
+        None => Some(format!("corresponding condition of pod readiness gate \"{type_}\" does not exist.")),
+    };
+    let unmet: Vec<String> = gates.iter().filter_map(|gate| unmet(&gate.condition_type)).collect();
+    (!unmet.is_empty()).then(|| (false, "ReadinessGatesNotReady", unmet.join(", ")))
 }
 
 fn initialized(state: &State, phase: &str) -> Verdict {
-    let done = |slot: &Slot| match slot.role {
-        Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-        _ => slot.was_up(),
-    };
-    let unfinished = state.slots.iter().filter(|slot| slot.role != Role::Main && !done(slot));
+    let unfinished = state.slots.iter().filter(|slot| !state.begun && !slot.lets_next_start());
     let names: Vec<&str> = unfinished.map(|slot| slot.name.as_str()).collect();
     match (names.is_empty(), phase) {
         (_, "Succeeded") => (true, "PodCompleted", String::new()),
@@ -221,8 +235,7 @@ fn containers_ready(state: &State, phase: &str) -> Verdict {
         "Failed" => return (false, "PodFailed", String::new()),
         _ => {}
     }
-    let unready =
-        state.slots.iter().filter(|slot| slot.role != Role::Init && !matches!(slot.phase, Phase::Running { .. }));
+    let unready = state.slots.iter().filter(|slot| matches!(slot.role, Role::Main | Role::Sidecar) && !slot.is_ready());
     let names: Vec<&str> = unready.map(|slot| slot.name.as_str()).collect();
     if names.is_empty() {
         return (true, "", String::new());

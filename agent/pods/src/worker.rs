@@ -1,20 +1,29 @@
 //! The task that owns one pod: takes messages, steps the machine, records, reports, and has effects carried out.
 
+mod allowance;
+mod ask;
 mod carry;
 mod start;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
+use control_api::view::core::{Pod, PodStatus};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use crate::etc::ClusterDns;
 use crate::machine::{Effect, Event, Stage, State, step};
 use crate::ports::{PodFacts, Ports};
 use crate::record::Records;
 use crate::{event, status};
+
+use allowance::Allowance;
 
 /// Messages that wait for a busy worker; a sender waits when there are more.
 const MESSAGES_MAX: usize = 64;
@@ -23,6 +32,7 @@ const MESSAGES_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub node_name: String,
+    /// As the agent found them at its start; [`crate::Fleet::moved`] tells of others.
     pub host_ips: Vec<String>,
     pub cpu_milli: i64,
     pub memory_bytes: i64,
@@ -31,6 +41,7 @@ pub struct Settings {
     /// `/var/log/containers`, or a folder of the data dir.
     pub link_root: PathBuf,
     pub records: Records,
+    pub cluster_dns: ClusterDns,
 }
 
 /// To one pod's task.
@@ -43,6 +54,8 @@ pub enum Message {
     Refresh,
     /// Tell the status again, changed or not.
     Report,
+    /// The node's addresses are these now.
+    Moved(Arc<[String]>),
 }
 
 /// What all of a worker's spawned effects need.
@@ -54,6 +67,14 @@ struct Context {
     facts: PodFacts,
     uid: String,
     news: mpsc::Sender<Message>,
+    turns: Arc<Turns>,
+}
+
+/// Writes of a pod's volumes come one after the other, and an older one never covers a newer.
+#[derive(Default)]
+struct Turns {
+    asked: AtomicU64,
+    done: tokio::sync::Mutex<u64>,
 }
 
 pub struct Worker {
@@ -62,22 +83,33 @@ pub struct Worker {
     inbox: mpsc::Receiver<Message>,
     reported: Option<PodStatus>,
     wake: Option<Timestamp>,
+    /// Probes and hooks at work, by container; they end with it.
+    asked: HashMap<String, JoinSet<()>>,
+    events: Allowance,
 }
 
 impl Worker {
-    pub fn new(pod: Arc<Pod>, state: State, ports: Ports, settings: Arc<Settings>) -> (Self, mpsc::Sender<Message>) {
+    pub fn new(
+        pod: Arc<Pod>,
+        state: State,
+        ports: Ports,
+        settings: Arc<Settings>,
+        host_ips: &[String],
+    ) -> (Self, mpsc::Sender<Message>) {
         let (news, inbox) = mpsc::channel(MESSAGES_MAX);
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let facts = PodFacts {
             node_name: settings.node_name.clone(),
-            host_ips: settings.host_ips.clone(),
+            host_ips: host_ips.to_vec(),
             pod_ips: state.pod_ips.clone(),
             cpu_milli: settings.cpu_milli,
             memory_bytes: settings.memory_bytes,
+            domain: settings.cluster_dns.domain.clone(),
         };
         let reported = pod.status.clone();
-        let context = Context { ports, settings, pod, facts, uid, news: news.clone() };
-        (Self { context, state: Some(state), inbox, reported, wake: None }, news)
+        let events = Allowance::new(ports.clock.now());
+        let context = Context { ports, settings, pod, facts, uid, news: news.clone(), turns: Arc::default() };
+        (Self { context, state: Some(state), inbox, reported, wake: None, asked: HashMap::new(), events }, news)
     }
 
     /// Runs until nothing of the pod is left. `first` is the machine's first event.
@@ -110,7 +142,13 @@ impl Worker {
             }
             Message::Event(event) => Some(event),
             Message::Pod(pod) => {
+                let told = |pod: &Pod| (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+                let says_other = told(&pod) != told(&self.context.pod);
                 self.context.pod = pod;
+                // Volumes may show them.
+                if says_other && matches!(self.state().stage, Stage::Mounting | Stage::Sandboxing | Stage::Up) {
+                    self.context.refresh_volumes();
+                }
                 Some(Event::Changed)
             }
             Message::Refresh => {
@@ -124,17 +162,40 @@ impl Worker {
                 self.report();
                 None
             }
+            Message::Moved(addresses) => {
+                self.moved(&addresses);
+                None
+            }
         }
+    }
+
+    /// A pod on the node's network has the node's addresses.
+    fn moved(&mut self, addresses: &[String]) {
+        self.context.facts.host_ips = addresses.to_vec();
+        let host_network = self.context.pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+        if let (true, Some(state)) = (host_network, &mut self.state)
+            && !state.pod_ips.is_empty()
+        {
+            state.pod_ips = addresses.to_vec();
+            self.context.facts.pod_ips.clone_from(&state.pod_ips);
+            if let Err(error) = self.context.settings.records.save(&self.context.uid, state) {
+                tracing::warn!(uid = self.context.uid, error = %error, "state of a pod is not recorded");
+            }
+        }
+        self.report();
     }
 
     fn step(&mut self, event: Event) {
         let before = self.state().clone();
+        // A probe that says what it said before is told nobody.
+        let quiet = matches!(event, Event::Probed { .. } | Event::Tick);
         let now = self.context.ports.clock.now();
         let state = self.state.take().expect("the state is only away within a step");
         let (state, effects) = step(&self.context.pod, state, event, now);
         self.context.facts.pod_ips.clone_from(&state.pod_ips);
         // On disk before anything is done about it, so that a restart never does it twice.
-        if state != before
+        let same = state.is_recorded_as(&before);
+        if !same
             && state.stage != Stage::Gone
             && let Err(error) = self.context.settings.records.save(&self.context.uid, &state)
         {
@@ -145,12 +206,15 @@ impl Worker {
         for effect in effects {
             self.carry(effect, now);
         }
-        self.report();
+        if !(quiet && same) {
+            self.report();
+        }
     }
 
     fn carry(&mut self, effect: Effect, now: Timestamp) {
         match effect {
             Effect::WakeAt(at) => self.wake = Some(at),
+            Effect::Note(_) if !self.events.take(now) => {}
             Effect::Note(note) => {
                 let bytes = event::render(&self.context.pod, &note, &self.context.settings.node_name, now);
                 self.context.ports.reporter.event(bytes);
@@ -158,19 +222,42 @@ impl Worker {
             // Done at the end of `run`.
             Effect::Forget => {}
             Effect::TearDown => {
-                let ids = self.state().slots.iter().filter_map(|slot| slot.container_id.clone()).collect();
+                let ids = self.state().container_ids().map(str::to_owned).collect();
+                self.asked.clear();
                 self.context.tear_down(ids);
             }
+            Effect::Probe { container_id, slot, kind } => {
+                let asking = self.context.clone().probe(container_id.clone(), self.name(slot), kind);
+                self.ask(container_id, asking);
+            }
+            Effect::Hook { container_id, slot, hook, deadline } => {
+                let limit = deadline.map(|at| left(at, now));
+                let asking = self.context.clone().hook(container_id.clone(), self.name(slot), hook, limit);
+                self.ask(container_id, asking);
+            }
             effect => {
+                if let Effect::RemoveContainer { container_id } = &effect {
+                    self.asked.remove(container_id);
+                }
                 let name = match &effect {
                     Effect::EnsureImage { slot } | Effect::Start { slot, .. } | Effect::Signal { slot, .. } => {
-                        self.state().slots[*slot].name.clone()
+                        self.name(*slot)
                     }
                     _ => String::new(),
                 };
                 self.context.carry(effect, name);
             }
         }
+    }
+
+    fn name(&self, slot: usize) -> String {
+        self.state().slots[slot].name.clone()
+    }
+
+    fn ask(&mut self, container_id: String, asking: impl Future<Output = ()> + Send + 'static) {
+        let tasks = self.asked.entry(container_id).or_default();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(asking);
     }
 
     fn report(&mut self) {
@@ -199,10 +286,11 @@ impl Worker {
 
 async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {
     match wake {
-        Some(at) => {
-            let left = at.duration_since(now).max(jiff::SignedDuration::ZERO).unsigned_abs();
-            tokio::time::sleep(left).await;
-        }
+        Some(at) => tokio::time::sleep(left(at, now)).await,
         None => std::future::pending().await,
     }
+}
+
+fn left(at: Timestamp, now: Timestamp) -> Duration {
+    at.duration_since(now).max(jiff::SignedDuration::ZERO).unsigned_abs()
 }

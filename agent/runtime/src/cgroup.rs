@@ -8,17 +8,17 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cgroups_rs::fs::MaxValue;
-use cgroups_rs::fs::cgroup::Cgroup;
-use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::hierarchies;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::MaxValue;
+use cgroups_rs::cgroup::Cgroup;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::hierarchies;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::spec::{QosClass, Resources};
 
-const ROOT: &str = "/sys/fs/cgroup";
+pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 /// Folders below a pod's cgroup: its containers, and what a privileged one makes below them.
 const DEPTH_MAX: usize = 16;
 /// Processes that fork while being killed are killed again, so often.
@@ -42,7 +42,7 @@ pub(crate) fn pod_path(parent: &str, qos: QosClass, uid: &str) -> String {
 
 /// Makes the cgroup with its parents, and sets its limits. Fine when it exists.
 pub(crate) fn create(path: &str, limits: &Resources) -> io::Result<()> {
-    let other = |error: cgroups_rs::fs::error::Error| io::Error::other(format!("cgroup {path}: {error}"));
+    let other = |error: cgroups_rs::error::Error| io::Error::other(format!("cgroup {path}: {error}"));
     let group = Cgroup::new(hierarchies::auto(), path).map_err(other)?;
     if is_unified() {
         enable_controllers(path)?;
@@ -103,6 +103,28 @@ pub(crate) fn folders(path: &str) -> Vec<PathBuf> {
         }
     }
     folders
+}
+
+/// Where shims are kept: out of the cgroup of the agent's service, which a supervisor empties as it likes, and out of
+/// their pods', since a v2 cgroup with children holds no process.
+pub(crate) fn shims_path(parent: &str) -> String {
+    format!("{parent}/shims")
+}
+
+/// Moves a process, and what it starts from now on, to a cgroup without children, which is made where it is not there.
+pub(crate) fn keep(path: &str, pid: u32) -> io::Result<()> {
+    let put = |folder: &Path| {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("cgroup.procs"), pid.to_string())
+    };
+    if is_unified() {
+        return put(&Path::new(ROOT).join(path));
+    }
+    for hierarchy in children(Path::new(ROOT)) {
+        // One that takes no process, such as cpuset before it is set up, counts nothing for the shim.
+        let _ = put(&hierarchy.join(path));
+    }
+    Ok(())
 }
 
 /// Kills every process in the cgroup and below it, and waits for their end.

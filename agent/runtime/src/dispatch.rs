@@ -6,6 +6,8 @@ pub(crate) const SHIM: &str = "@shim";
 pub(crate) const CREATE: &str = "@create-worker";
 pub(crate) const EXEC: &str = "@exec-worker";
 pub(crate) const NAMESPACES: &str = "@namespaces";
+pub(crate) const MAKE_HOLDER: &str = "@make-holder";
+pub(crate) const HOLD: &str = "@hold";
 
 /// To be called first in `main`, before any thread exists: when the command line asks for a shim, a worker or a
 /// helper, plays that role and never returns.
@@ -17,6 +19,8 @@ pub fn dispatch() {
         CREATE => crate::worker::create(arg(2), arg(3)),
         EXEC => crate::worker::exec(arg(2), arg(3)),
         NAMESPACES => crate::namespaces::helper(arg(2)),
+        MAKE_HOLDER => crate::holder::maker(arg(2), arg(3)),
+        HOLD => crate::holder::hold(arg(2)),
         _ => return,
     };
     match result {

@@ -1,6 +1,11 @@
-//! A door for the fuzz target to what comes over a shim's socket.
+//! Doors for the fuzz targets: what comes over a shim's socket, and seccomp profiles of the node's.
 
 use crate::protocol::{Request, Response, body_length, decode};
+
+/// A profile's text, into a program.
+pub fn seccomp_profile(text: &str) {
+    let _ = crate::oci::seccomp::Program::of_profile(text);
+}
 
 /// A frame's head and body, as either side reads them.
 pub fn shim_frame(bytes: &[u8]) {

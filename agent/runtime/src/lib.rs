@@ -12,16 +12,18 @@
 //!
 //! In reading order: `spec` and `status` are what goes in and out; `layout` is what lies on disk; `runtime` is the
 //! agent's side, `protocol` the socket between, `shim` the process that stays; `worker` builds containers from what
-//! `oci` renders; `namespaces` and `cgroup` are what a pod's containers share.
+//! `oci` renders; `enforce` refuses what could not hold; `namespaces` and `cgroup` are what a pod's containers share.
 //!
 //! Absent on purpose: images and root filesystems (the caller mounts them), addresses and links (the caller is given
 //! the network namespace's path), a pause process (bind mounts hold the namespaces), and any external program.
 
 mod cgroup;
 mod dispatch;
+mod enforce;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, debug_assertions))]
 pub mod fuzzing;
+mod holder;
 mod layout;
 mod namespaces;
 mod oci;
@@ -34,6 +36,6 @@ mod worker;
 
 pub use dispatch::dispatch;
 pub use error::RuntimeError;
-pub use runtime::{Config, ExecHandle, Runtime};
+pub use runtime::{AttachHandle, AttachSpec, Config, ExecHandle, Resizer, Runtime};
 pub use spec::{ContainerSpec, Device, ExecSpec, Mount, Propagation, QosClass, Resources, SandboxSpec, Seccomp, User};
 pub use status::{ContainerState, ContainerStatus, Exit, Exited, Sandbox, SandboxStatus, Stats};

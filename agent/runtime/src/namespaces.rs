@@ -80,7 +80,7 @@ pub(crate) fn make(executable: &Path, dir: &SandboxDir, spec: &SandboxSpec) -> i
 
 /// Unmounts and removes them; fine when there are none.
 pub(crate) fn remove(dir: &SandboxDir) -> io::Result<()> {
-    let mut paths: Vec<PathBuf> = ["net", "ipc", "uts"].iter().map(|kind| dir.namespace(kind)).collect();
+    let mut paths: Vec<PathBuf> = ["net", "ipc", "uts", "pid"].iter().map(|kind| dir.namespace(kind)).collect();
     paths.push(dir.shm());
     for path in paths {
         if is_mount_point(&path) {

@@ -7,6 +7,7 @@ pub(crate) mod seccomp;
 use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use serde_json::{Value, json};
 
+pub(crate) use capabilities::check as check_capabilities;
 pub(crate) use devices::is_allowed_everything;
 
 use crate::layout::{ContainerDir, SandboxDir};
@@ -36,6 +37,8 @@ pub(crate) struct Place<'a> {
     /// The container's own cgroup, never shared: deleting a container kills everything in it.
     pub cgroup: &'a str,
     pub unified: bool,
+    /// The process whose namespace of processes is joined.
+    pub target_pid: Option<u32>,
 }
 
 pub(crate) fn config(spec: &ContainerSpec, place: &Place) -> Value {
@@ -147,7 +150,11 @@ fn namespaces(place: &Place) -> Value {
         let typ = if kind == "net" { "network" } else { kind };
         namespaces.push(json!({ "type": typ, "path": place.sandbox_dir.namespace(kind) }));
     }
-    if !place.sandbox.host_pid {
+    if place.sandbox.share_process_namespace {
+        namespaces.push(json!({ "type": "pid", "path": place.sandbox_dir.namespace("pid") }));
+    } else if let Some(pid) = place.target_pid.filter(|_| !place.sandbox.host_pid) {
+        namespaces.push(json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") }));
+    } else if !place.sandbox.host_pid {
         namespaces.push(json!({ "type": "pid" }));
     }
     Value::Array(namespaces)

@@ -56,6 +56,15 @@ pub(crate) enum Request {
     Attach {
         container: String,
     },
+    /// Shows the output to the pipes that come along, stdout's and stderr's or a terminal's alone, until they have all
+    /// of it or the connection is closed. Shims before it close the connection.
+    Watch {
+        container: String,
+    },
+    /// Ends an open stdin, which a terminal is not.
+    CloseStdin {
+        container: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

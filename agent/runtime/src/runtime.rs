@@ -1,5 +1,6 @@
 //! The agent's door to sandboxes and containers.
 
+mod attach;
 mod exec;
 mod record;
 mod sandbox;
@@ -13,19 +14,20 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, mpsc};
 
-pub use exec::ExecHandle;
+pub use attach::{AttachHandle, AttachSpec};
+pub use exec::{ExecHandle, Resizer};
 pub(crate) use record::Record;
 
 use crate::cgroup;
+use crate::enforce;
 use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, is_valid_id, load, save};
 use crate::oci;
 use crate::oci::seccomp::{self, Program};
 use crate::protocol::{Request, Response};
-use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
+use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec, Seccomp};
 use crate::status::{ContainerState, Exit, Exited, Sandbox, SandboxStatus, Stats};
 
 type Result<T> = std::result::Result<T, RuntimeError>;
@@ -151,6 +153,9 @@ impl Runtime {
             let reason = "its id or its command line is not valid".into();
             return Err(RuntimeError::Container { what: "create", container: id, reason });
         }
+        if let Err(why) = enforce::container(&spec) {
+            return Err(RuntimeError::Unenforceable { what: format!("container {}", spec.name), why });
+        }
         let pod = uid.to_owned();
         self.blocking("write the bundle", move |inner| prepare(inner, &pod, &spec)).await?;
         lock(&self.inner.told).remove(&(uid.to_owned(), id.clone()));
@@ -212,11 +217,25 @@ impl Runtime {
         exec::handle(begun)
     }
 
-    /// The write side of a container's open stdin, or of its terminal.
-    pub async fn attach_stdin(&self, uid: &str, container: &str) -> Result<Box<dyn AsyncWrite + Send + Unpin>> {
+    /// The streams of a running container. A stdin can be had where the container's spec has one.
+    pub async fn attach(&self, uid: &str, container: &str, spec: AttachSpec) -> Result<AttachHandle> {
         let (pod, id) = (uid.to_owned(), container.to_owned());
-        let fd = self.blocking("attach", move |inner| exec::attach(inner, &pod, &id)).await?;
-        exec::writer(fd)
+        let begun = self.blocking("attach", move |inner| attach::begin(inner, &pod, &id, spec)).await?;
+        attach::handle(begun, spec)
+    }
+
+    /// Ends a container's open stdin; its process reads the end once nobody is attached to it.
+    pub async fn close_stdin(&self, uid: &str, container: &str) -> Result<()> {
+        self.simple(uid, "close stdin of", container, Request::CloseStdin { container: container.into() }).await
+    }
+
+    /// The path of a pod's network namespace; none where it has the machine's.
+    pub async fn network_namespace(&self, uid: &str) -> Result<Option<PathBuf>> {
+        let pod = uid.to_owned();
+        self.blocking("read a sandbox", move |inner| {
+            Ok(record::describe(&inner.dir(&pod), &record::read(inner, &pod)?).netns_path)
+        })
+        .await
     }
 
     pub async fn stats(&self, uid: &str, container: &str) -> Result<Stats> {
@@ -309,22 +328,43 @@ fn prepare(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<()> {
         dir: &dir,
         cgroup: &format!("{}/{}", record.cgroup, spec.id),
         unified: cgroup::is_unified(),
+        target_pid: target(inner, uid, spec)?,
     };
     if seccomp::is_filtered(spec) {
-        filter(inner, spec).and_then(|program| program.save(&dir.seccomp())).map_err(io)?;
+        filter(inner, spec)?.save(&dir.seccomp()).map_err(io)?;
     }
     save(&dir.spec(), spec).map_err(io)?;
     save(&dir.config(), &oci::config(spec, &place)).map_err(io)
 }
 
+/// The process of the container that this one is to look at.
+fn target(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<Option<u32>> {
+    let Some(name) = &spec.target else { return Ok(None) };
+    let containers = record::containers(inner, uid)?;
+    let running = containers.iter().find_map(|one| match one.state {
+        ContainerState::Running { pid, .. } if one.spec.name == *name => Some(pid),
+        _ => None,
+    });
+    let reason = || format!("its target, container {name}, does not run");
+    let failed = || RuntimeError::Container { what: "create", container: spec.id.clone(), reason: reason() };
+    running.map(Some).ok_or_else(failed)
+}
+
 /// Held while it compiles: of containers that come together, one does it.
-fn filter(inner: &Inner, spec: &ContainerSpec) -> std::io::Result<Program> {
+fn filter(inner: &Inner, spec: &ContainerSpec) -> Result<Program> {
+    if let Seccomp::Localhost(name) = &spec.seccomp {
+        // Read anew each time: it may have been changed.
+        let folder = inner.config.data_dir.join("seccomp");
+        let path = folder.join(name).display().to_string();
+        return Program::localhost(&folder, name).map_err(|source| RuntimeError::Seccomp { path, source });
+    }
     let key = seccomp::key(spec);
     let mut filters = lock(&inner.filters);
     if let Some(program) = filters.get(&key) {
         return Ok(program.clone());
     }
-    let program = Program::runtime_default(&key)?;
+    let program = Program::runtime_default(&key);
+    let program = program.map_err(|source| RuntimeError::Seccomp { path: "runtime/default".to_owned(), source })?;
     if filters.len() >= FILTERS_MAX {
         filters.clear();
     }

@@ -1,6 +1,6 @@
 //! One small process per pod that keeps its containers while agents come and go.
 //!
-//! It has one thread, no timer, and waits in poll(2): for requests on its socket, for ends of children through a
+//! It has one thread, no timer but for a viewer that is behind, and waits in poll(2): for requests on its socket, for ends of children through a
 //! signalfd, and for output of containers. It is the parent of every container's first process (the workers clone
 //! them as their siblings) and the subreaper of what they leave behind. What it must not lose lies in files:
 //! `state.json` of each container, replaced whole, before anybody is told.
@@ -10,12 +10,13 @@ mod connection;
 mod container;
 mod log;
 mod tty;
+mod viewers;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -44,6 +45,7 @@ enum Source {
     Signals,
     Connection(u64),
     Output(String, usize),
+    Viewers(String),
 }
 
 /// The shim's whole life. Its listening socket is descriptor 0, so that it can be reached before it runs.
@@ -75,6 +77,9 @@ impl Shim {
             connections: BTreeMap::new(),
             next_connection: 0,
         };
+        if record.spec.share_process_namespace {
+            crate::holder::make(&shim.dir, &shim.cgroup)?;
+        }
         shim.recover();
         Ok(shim)
     }
@@ -88,6 +93,10 @@ impl Shim {
                 sources.push(Source::Output(id.clone(), index));
                 fds.push((stream, PollFlags::POLLIN));
             }
+            for pipe in container.viewers.waiting() {
+                sources.push(Source::Viewers(id.clone()));
+                fds.push((pipe, PollFlags::POLLOUT));
+            }
         }
         for (number, connection) in &self.connections {
             sources.push(Source::Connection(*number));
@@ -98,12 +107,26 @@ impl Shim {
         sources.push(Source::Signals);
         fds.push((signals.as_fd(), PollFlags::POLLIN));
         let mut polled: Vec<PollFd> = fds.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
-        match poll(&mut polled, PollTimeout::NONE) {
+        let patience = self.containers.values().filter_map(|container| container.viewers.patience()).min();
+        if patience == Some(Duration::ZERO) {
+            drop(polled);
+            return Ok(self.late());
+        }
+        // A moment more, so that it is over when we look.
+        let timeout = patience.map(|limit| PollTimeout::try_from(limit.as_millis() + 1));
+        match poll(&mut polled, timeout.and_then(Result::ok).unwrap_or(PollTimeout::NONE)) {
+            Ok(0) => return Ok(self.late()),
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         Ok((sources, ready))
+    }
+
+    /// Every viewer that is behind, to be looked at.
+    fn late(&self) -> (Vec<Source>, Vec<bool>) {
+        let behind = self.containers.iter().filter(|(_, container)| container.viewers.patience().is_some());
+        behind.map(|(id, _)| (Source::Viewers(id.clone()), true)).unzip()
     }
 
     fn serve(&mut self, source: &Source, listener: &UnixListener, signals: &SignalFd) -> io::Result<()> {
@@ -120,6 +143,11 @@ impl Shim {
                 self.reap();
             }
             Source::Connection(number) => self.answer(*number),
+            Source::Viewers(id) => {
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.viewers.settle();
+                }
+            }
             Source::Output(id, index) => {
                 if let Some(container) = self.containers.get_mut(id) {
                     container.read_output(*index);

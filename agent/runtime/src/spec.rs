@@ -74,11 +74,13 @@ pub struct User {
     pub additional_gids: Vec<u32>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
     #[default]
     RuntimeDefault,
     Unconfined,
+    /// A profile by its path below `data_dir/seccomp`.
+    Localhost(String),
 }
 
 /// A device node of the host that a container may use.
@@ -121,7 +123,7 @@ pub struct ContainerSpec {
     pub masked_paths: Option<Vec<String>>,
     pub readonly_paths: Option<Vec<String>>,
     pub tty: bool,
-    /// Keeps stdin open for `Runtime::attach_stdin`; otherwise /dev/null.
+    /// Keeps stdin open for `Runtime::attach`; otherwise /dev/null.
     pub stdin: bool,
     pub resources: Resources,
     /// A negative one is tried, and given up where the machine refuses it.
@@ -130,6 +132,9 @@ pub struct ContainerSpec {
     pub log_path: PathBuf,
     /// The file in the container that becomes `Exited::message`; none when empty.
     pub termination_message_path: String,
+    /// The running container, by its name, whose process namespace it gets instead of one of its own.
+    #[serde(default)]
+    pub target: Option<String>,
 }
 
 /// One more process in a running container. What is `None` is taken from the container's own process.

@@ -16,7 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::VolumeError;
 use crate::payload::{File, Payload};
 
-const DATA: &str = "..data";
+/// The link to the files that count.
+pub const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
 /// Makes `volume` hold exactly `payload`; without a difference nothing is touched. Whether something changed.
@@ -81,8 +82,8 @@ fn put(target: &Path, file: &File, group: Option<u32>) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut open = options.write(true).create_new(true).mode(0o600).open(target)?;
     open.write_all(&file.content)?;
-    if let Some(group) = group {
-        std::os::unix::fs::fchown(&open, None, Some(group))?;
+    if group.is_some() || file.owner.is_some() {
+        std::os::unix::fs::fchown(&open, file.owner, group)?;
     }
     open.set_permissions(fs::Permissions::from_mode(file.mode))
 }
@@ -125,7 +126,9 @@ fn remove_old(volume: &Path, fresh: &Path) -> io::Result<()> {
 pub fn payload(files: &[(&str, &str)]) -> Payload {
     files
         .iter()
-        .map(|(path, content)| ((*path).to_owned(), File { content: content.as_bytes().to_vec(), mode: 0o644 }))
+        .map(|(path, content)| {
+            ((*path).to_owned(), File { content: content.as_bytes().to_vec(), mode: 0o644, owner: None })
+        })
         .collect::<BTreeMap<_, _>>()
 }
 

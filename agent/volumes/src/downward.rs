@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use control_api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, Pod, ResourceFieldSelector};
+use control_api::view::core::{Container, DownwardAPIVolumeFile, Pod, ResourceFieldSelector};
 
 /// What only the node knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::HostPathVolumeSource;
+use control_api::view::core::HostPathVolumeSource;
 
 /// The path, once it is what the volume's type asks for.
 pub fn check(volume: &HostPathVolumeSource) -> Result<PathBuf, String> {

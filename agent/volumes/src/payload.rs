@@ -1,15 +1,24 @@
 //! The files of a configMap, secret, downwardAPI or projected volume.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, Pod, ProjectedVolumeSource, Secret, Volume, VolumeProjection};
+use control_api::view::core::{
+    ConfigMap, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, ProjectedVolumeSource, Secret,
+    ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
 
 use crate::downward::{self, Facts};
+use crate::{atomic, sub_path};
 
 /// Where objects come from: the node's own copies.
 pub trait Source {
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+    fn claim(&self, namespace: &str, name: &str) -> Option<PersistentVolumeClaim>;
+    fn persistent_volume(&self, name: &str) -> Option<PersistentVolume>;
+    /// The token that a projection shows; `None` while there is none to be had.
+    fn token(&self, pod: &Pod, wanted: &ServiceAccountTokenProjection) -> Option<String>;
 }
 
 /// One file.
@@ -17,6 +26,8 @@ pub trait Source {
 pub struct File {
     pub content: Vec<u8>,
     pub mode: u32,
+    /// Who owns it; root where nobody is named.
+    pub owner: Option<u32>,
 }
 
 /// Files by their path inside the volume.
@@ -24,12 +35,20 @@ pub type Payload = BTreeMap<String, File>;
 
 /// The mode of files that ask for none.
 const MODE: i32 = 0o644;
+/// The longest token that is read back.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// What files are made from.
 pub struct Makings<'a> {
     pub pod: &'a Pod,
     pub facts: &'a Facts,
     pub source: &'a dyn Source,
+    /// The volume's own folder: a token that it shows already is better than none.
+    pub folder: &'a Path,
+    /// The user that all containers run as, if there is one.
+    pub user: Option<u32>,
+    /// The pod's fsGroup.
+    pub group: Option<u32>,
 }
 
 /// The files of a volume; `None` for kinds of volume that hold none of their own.
@@ -78,10 +97,40 @@ fn projection(
         pick(payload, data, wanted.items.as_deref(), mode, wanted.optional, &what)?;
     } else if let Some(wanted) = &wanted.downward_api {
         downward_files(payload, wanted.items.as_deref().unwrap_or_default(), mode, makings)?;
+    } else if let Some(wanted) = &wanted.service_account_token {
+        token(payload, wanted, mode, makings)?;
     } else {
         return Err("a projected source of this kind is not supported yet".to_owned());
     }
     Ok(())
+}
+
+/// Readable by the pod's one user and its group where it has them, as the kubelet does it.
+fn token(
+    payload: &mut Payload,
+    wanted: &ServiceAccountTokenProjection,
+    mode: Option<i32>,
+    makings: &Makings<'_>,
+) -> Result<(), String> {
+    let token = makings.source.token(makings.pod, wanted).map(String::into_bytes);
+    let kept = || sub_path::read(makings.folder, &Path::new(atomic::DATA).join(&wanted.path), TOKEN_BYTES_MAX);
+    insert(payload, &wanted.path, token.or_else(kept).unwrap_or_default(), mode.unwrap_or(MODE))?;
+    if let Some(file) = payload.get_mut(&wanted.path) {
+        file.mode = match (makings.user, makings.group) {
+            (_, Some(_)) => 0o640,
+            (Some(_), None) => 0o600,
+            (None, None) => file.mode,
+        };
+        file.owner = makings.user;
+    }
+    Ok(())
+}
+
+/// Whether the volume shows a token that is not there yet.
+pub fn lacks_token(volume: &Volume, payload: &Payload) -> bool {
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let mut tokens = sources.filter_map(|source| source.service_account_token.as_ref());
+    tokens.any(|wanted| payload.get(&wanted.path).is_some_and(|file| file.content.is_empty()))
 }
 
 type Data = BTreeMap<String, Vec<u8>>;
@@ -139,7 +188,7 @@ fn pick(
 
 fn downward_files(
     payload: &mut Payload,
-    items: &[k8s_openapi::api::core::v1::DownwardAPIVolumeFile],
+    items: &[control_api::view::core::DownwardAPIVolumeFile],
     mode: Option<i32>,
     makings: &Makings<'_>,
 ) -> Result<(), String> {
@@ -157,6 +206,6 @@ fn insert(payload: &mut Payload, path: &str, content: Vec<u8>, mode: i32) -> Res
         return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
     }
     let mode = u32::try_from(mode).map_err(|_| format!("invalid mode {mode} for {path:?}"))? & 0o777;
-    payload.insert(path.to_owned(), File { content, mode });
+    payload.insert(path.to_owned(), File { content, mode, owner: None });
     Ok(())
 }

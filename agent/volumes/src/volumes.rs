@@ -10,64 +10,87 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use control_api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+use control_api::view::core::{EmptyDirVolumeSource, Pod, Volume};
+use serde_json::Value;
 
 use crate::downward::Facts;
 use crate::error::VolumeError;
 use crate::payload::{self, Makings, Source};
-use crate::{atomic, host_path, mounts, sub_path};
+use crate::{atomic, claim, host_path, mounts, sub_path};
 
 /// Cheap to make; holds no state but its folder.
 #[derive(Debug, Clone)]
 pub struct Volumes {
     root: PathBuf,
+    local: PathBuf,
 }
 
 impl Volumes {
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
+    /// `local` holds the data of `local-path` volumes.
+    pub fn new(root: PathBuf, local: PathBuf) -> Self {
+        Self { root, local }
     }
 
-    /// Makes every volume of the pod ready, or brings its files up to date. Idempotent.
-    pub fn mount(&self, pod: &Pod, facts: &Facts, source: &dyn Source) -> Result<(), VolumeError> {
-        let makings = Makings { pod, facts, source };
+    /// Makes every volume of the pod ready, or brings its files up to date. Idempotent. Gives the names of volumes
+    /// whose token is not there yet: its file is empty.
+    pub fn mount(&self, pod: &Pod, facts: &Facts, source: &dyn Source) -> Result<Vec<String>, VolumeError> {
         let spec = pod.spec.as_ref();
+        let user = user(pod);
+        let mut lacking = Vec::new();
         let group = spec.and_then(|spec| spec.security_context.as_ref()).and_then(|context| context.fs_group);
         let group = group.and_then(|group| u32::try_from(group).ok());
         for volume in spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten() {
             let name = &volume.name;
             let trouble = |why: String| VolumeError::SetUp { volume: name.clone(), why };
-            self.mount_one(pod, volume, &makings, group).map_err(trouble)?;
+            let folder = self.folder(pod, name).map_err(trouble)?;
+            let makings = Makings { pod, facts, source, folder: &folder, user, group };
+            if self.mount_one(volume, &makings).map_err(trouble)? {
+                lacking.push(name.clone());
+            }
         }
-        Ok(())
+        Ok(lacking)
     }
 
-    fn mount_one(&self, pod: &Pod, volume: &Volume, makings: &Makings<'_>, group: Option<u32>) -> Result<(), String> {
+    /// Whether the volume shows a token that is not there yet.
+    fn mount_one(&self, volume: &Volume, makings: &Makings<'_>) -> Result<bool, String> {
         if let Some(wanted) = &volume.host_path {
-            return host_path::check(wanted).map(|_| ());
+            return host_path::check(wanted).map(|_| false);
         }
         let words = |error: VolumeError| error.in_words();
-        let folder = self.folder(pod, &volume.name)?;
+        let (folder, group) = (makings.folder, makings.group);
+        if let Some(wanted) = &volume.persistent_volume_claim {
+            let found = claim::find(makings.pod, &wanted.claim_name, makings.source, &self.local)?;
+            return claim::prepare(&found, makings.pod, group).map(|()| false);
+        }
         if let Some(wanted) = &volume.empty_dir {
-            return empty_dir(&folder, wanted, group).map_err(words);
+            return empty_dir(folder, wanted, group).map(|()| false).map_err(words);
         }
         // Made before the folder is: a missing object leaves nothing behind.
         let Some(payload) = payload::of(volume, makings)? else {
             return Err("volumes of this kind are not supported yet".to_owned());
         };
-        make(&folder, 0o755).map_err(words)?;
+        make(folder, 0o755).map_err(words)?;
         if volume.config_map.is_none() {
-            mounts::tmpfs(&folder, 0).map_err(words)?;
+            mounts::tmpfs(folder, 0).map_err(words)?;
         }
-        own(&folder, group, 0o755).map_err(words)?;
-        atomic::write(&folder, &payload, group).map_err(words)?;
-        Ok(())
+        own(folder, group, 0o755).map_err(words)?;
+        atomic::write(folder, &payload, group).map_err(words)?;
+        Ok(payload::lacks_token(volume, &payload))
     }
 
     /// The host's path of a volume, or of `sub_path` in it, for the `index`th mount of a container.
-    pub fn resolve(&self, pod: &Pod, container: &str, index: usize, sub_path: &str) -> Result<PathBuf, VolumeError> {
+    pub fn resolve(
+        &self,
+        pod: &Pod,
+        container: &str,
+        (index, sub_path): (usize, &str),
+        source: &dyn Source,
+    ) -> Result<PathBuf, VolumeError> {
         let spec = pod.spec.as_ref();
-        let containers = spec.map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let containers = spec.map(|spec| {
+            let others = spec.init_containers.iter().chain(&spec.ephemeral_containers).flatten();
+            spec.containers.iter().chain(others)
+        });
         let wanted = containers
             .into_iter()
             .flatten()
@@ -79,9 +102,12 @@ impl Volumes {
             .and_then(|spec| spec.volumes.as_ref()?.iter().find(|volume| volume.name == name))
             .ok_or_else(unknown)?;
         let trouble = |why: String| VolumeError::SetUp { volume: name.clone(), why };
-        let path = match &volume.host_path {
-            Some(wanted) => host_path::check(wanted).map_err(trouble)?,
-            None => self.folder(pod, &name).map_err(trouble)?,
+        let path = match (&volume.host_path, &volume.persistent_volume_claim) {
+            (Some(wanted), _) => host_path::check(wanted).map_err(trouble)?,
+            (None, Some(wanted)) => claim::find(pod, &wanted.claim_name, source, &self.local)
+                .and_then(|found| found.path())
+                .map_err(trouble)?,
+            (None, None) => self.folder(pod, &name).map_err(trouble)?,
         };
         if sub_path.is_empty() {
             return Ok(path);
@@ -90,6 +116,11 @@ impl Volumes {
         let target = uid.join("subpaths").join(container).join(index.to_string());
         let trouble = |why| VolumeError::SubPath { volume: name.clone(), container: container.to_owned(), why };
         sub_path::bind(&path, sub_path, &target).map_err(trouble)
+    }
+
+    /// Removes the data of a `local-path` volume. Idempotent.
+    pub fn remove_data(&self, volume: &Value) -> Result<(), VolumeError> {
+        claim::remove_data(volume, &self.local)
     }
 
     /// Unmounts and removes everything that `mount` and `resolve` made. Idempotent.
@@ -121,8 +152,21 @@ impl Volumes {
     }
 }
 
+/// The user that all containers are said to run as; nobody where one is left to its image.
+fn user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mut users = containers.map(|one| {
+        let own = one.security_context.as_ref().and_then(|context| context.run_as_user);
+        own.or(of_pod).and_then(|user| u32::try_from(user).ok())
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
+}
+
 /// Names come from the server; as parts of paths they are believed only when they are plain.
-fn checked(name: &str) -> Result<&str, String> {
+pub(crate) fn checked(name: &str) -> Result<&str, String> {
     let plain = !name.is_empty() && name.len() < 256 && !name.starts_with('.') && !name.contains(['/', '\0']);
     if plain { Ok(name) } else { Err(format!("{name:?} cannot be a folder's name")) }
 }

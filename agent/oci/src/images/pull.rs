@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use control_api::image::Reference;
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 use super::{Progress, Shared, blocking};
@@ -12,7 +13,6 @@ use crate::{
     error::StoreError,
     image::Image,
     manifest::{ConfigDocument, Descriptor, Manifest, ManifestError, choose},
-    reference::Reference,
     registry::{RegistryError, Repository},
     store::{InstallError, Layer, Temporary, chain, io_at, sha256},
 };

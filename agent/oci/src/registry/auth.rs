@@ -1,13 +1,13 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Registries, RegistryError, next_chunk};
+use super::{Registries, RegistryError};
 use crate::credentials::Credential;
 
-const TOKEN_BYTES_MAX: usize = 256 << 10;
+const TOKEN_BYTES_MAX: u64 = 256 << 10;
 const PARAMETERS_MAX: usize = 16;
 
 /// How one endpoint wants to be asked, as far as it has told.
@@ -76,17 +76,14 @@ impl Authorization {
             url.push_str(&format!("&service={}", encode(service)));
         }
         let response = registries.follow(&url, self.basic(), "application/json", None).await?;
-        if !response.status().is_success() {
-            return Err(RegistryError::Denied(format!("failed to fetch oauth token: {}", response.status())));
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(RegistryError::Status { url, status });
         }
-        let mut body = response.into_body();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = next_chunk(&mut body, &url).await? {
-            if bytes.len() + chunk.len() > TOKEN_BYTES_MAX {
-                return Err(RegistryError::TooLarge { what: "a token".into(), limit: TOKEN_BYTES_MAX as u64 });
-            }
-            bytes.extend_from_slice(&chunk);
+        if !status.is_success() {
+            return Err(RegistryError::Denied(format!("failed to fetch oauth token: {status}")));
         }
+        let bytes = registries.content(response.into_body(), &url).all("a token", TOKEN_BYTES_MAX).await?;
         let token: Option<Token> = serde_json::from_slice(&bytes).ok();
         token
             .and_then(|token| token.token.or(token.access_token))
@@ -94,7 +91,7 @@ impl Authorization {
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, debug_assertions))]
 pub(crate) fn fuzz_challenge(text: &str) {
     let _ = Challenge::parse(text);
 }

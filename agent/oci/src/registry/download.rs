@@ -7,8 +7,12 @@ use tokio::{
     io::{AsyncSeekExt, AsyncWriteExt},
 };
 
-use super::{ATTEMPTS_MAX, RegistryError, Repository, back_off, next_chunk};
+use super::{ATTEMPTS_MAX, RegistryError, Repository, back_off};
 use crate::{manifest::Descriptor, unpack::hex};
+
+/// Times that one layer is asked for, however the transfer gets on: a registry that cuts off after one more byte each
+/// time would be asked for ever.
+const TRANSFERS_MAX: u32 = 100;
 
 impl Repository {
     /// Downloads a layer into a new file and verifies its digest; a broken transfer goes on where it ended.
@@ -27,12 +31,13 @@ impl Repository {
         }
         let file = File::options().create_new(true).write(true).open(to).await.map_err(write_failed)?;
         let mut transfer = Transfer { file, hash: Context::new(&SHA256), bytes: 0, limit };
-        let mut attempt = 0;
+        let (mut attempt, mut transfers) = (0, 0);
         loop {
+            transfers += 1;
             let before = transfer.bytes;
             match self.transfer(layer, &mut transfer, &progress).await {
                 Ok(()) => break,
-                Err(error) if error.is_passing() && attempt + 1 < ATTEMPTS_MAX => {
+                Err(error) if error.is_passing() && attempt + 1 < ATTEMPTS_MAX && transfers < TRANSFERS_MAX => {
                     // A transfer that gets on is not given up for being interrupted often.
                     if transfer.bytes > before {
                         attempt = 0;
@@ -61,8 +66,8 @@ impl Repository {
         if response.status() != StatusCode::PARTIAL_CONTENT && transfer.bytes > 0 {
             transfer.restart().await?;
         }
-        let mut body = response.into_body();
-        while let Some(chunk) = next_chunk(&mut body, &path).await? {
+        let mut content = self.registries().content(response.into_body(), &path);
+        while let Some(chunk) = content.next().await? {
             transfer.write(&chunk, &layer.digest).await?;
             progress(transfer.bytes);
         }

@@ -10,6 +10,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+pub mod evil;
+
 use tar::{Builder, EntryType, Header};
 
 /// One layer's tar, entry by entry; names are written as they are, however evil.
@@ -60,7 +62,7 @@ impl Layer {
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -142,9 +144,21 @@ impl Registry {
             fs::write(&file, HTPASSWD).unwrap();
             format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display())
         });
+        let data = dir.path().join("data");
+        let mut registry = Self::serve(dir, &data, "", &auth);
+        registry.login = login.map(str::to_owned);
+        registry
+    }
+
+    /// The same images under other conditions: lines of the `http` section, and an `auth` section.
+    pub fn again(&self, http: &str, auth: &str) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), &self.dir.path().join("data"), http, auth)
+    }
+
+    fn serve(dir: tempfile::TempDir, data: &Path, http: &str, auth: &str) -> Self {
         let config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{auth}",
-            dir.path().join("data").display()
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{http}{auth}",
+            data.display()
         );
         let file = dir.path().join("config.yml");
         fs::write(&file, config).unwrap();
@@ -165,7 +179,7 @@ impl Registry {
             }
         };
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, port, dir, login: login.map(str::to_owned) }
+        Self { process, port, dir, login: None }
     }
 
     pub fn host(&self) -> String {

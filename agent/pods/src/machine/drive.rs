@@ -37,18 +37,22 @@ impl Step<'_> {
         }
         for index in 0..self.state.slots.len() {
             let role = self.state.slots[index].role;
-            if role == Role::Main && !self.state.initialized() {
-                break;
+            match role {
+                Role::Ephemeral => continue,
+                Role::Init if self.state.begun => continue,
+                Role::Main if !self.state.initialized() => break,
+                Role::Main => self.state.begun = true,
+                Role::Init | Role::Sidecar => {}
             }
             self.drive(index);
-            let slot = &self.state.slots[index];
-            let done = match role {
-                Role::Init => matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0),
-                Role::Sidecar => slot.was_up(),
-                Role::Main => true,
-            };
-            if !done {
+            if !self.state.begun && !self.state.slots[index].lets_next_start() {
                 break;
+            }
+        }
+        // They wait for nobody.
+        for index in 0..self.state.slots.len() {
+            if self.state.slots[index].role == Role::Ephemeral {
+                self.drive(index);
             }
         }
     }
@@ -75,7 +79,10 @@ impl Step<'_> {
         match slot.phase.clone() {
             Phase::Waiting { until: Some(until), .. } if self.now < until => self.wait(index, until),
             Phase::Waiting { .. } => self.ensure_image(index),
-            Phase::Running { .. } => self.redefine(index),
+            Phase::Running { .. } => {
+                self.redefine(index);
+                self.probe(index);
+            }
             Phase::Ended(ended) => self.ended(index, &ended),
         }
     }
@@ -156,13 +163,15 @@ impl Step<'_> {
 
     fn restarts(&self, index: usize, ended: &Ended) -> bool {
         let policy = self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
-        match (self.state.slots[index].role, policy) {
+        let slot = &self.state.slots[index];
+        match (slot.role, policy) {
             (Role::Sidecar, _) => true,
+            (Role::Main, "OnFailure") if slot.unhealthy => true,
             (Role::Init, "Never") => false,
             (Role::Init, _) => ended.code != 0,
             (Role::Main, "Always") => true,
             (Role::Main, "OnFailure") => ended.code != 0,
-            (Role::Main, _) => false,
+            (Role::Main | Role::Ephemeral, _) => false,
         }
     }
 

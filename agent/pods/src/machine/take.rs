@@ -1,13 +1,15 @@
 //! What an event says, written into the state; nothing is asked for here but Events for the user.
 
 use super::delay::after;
-use super::{Busy, Effect, Ended, Event, Failure, Phase, Pulled, Role, Slot, Stage, State, Step, Stop};
+use super::{Busy, Effect, Ended, Event, Failure, Phase, ProbeKind, Pulled, Role, Slot, Stage, State, Step, Stop};
 use crate::ports::{Exit, Found, FoundState};
 
 /// How long ErrImagePull is shown before it turns into ImagePullBackOff.
 pub(super) const PULL_ERROR_SHOWN_SECONDS: i64 = 1;
 /// What is left to a pod whose object was removed outright.
 const REMOVED_GRACE_SECONDS: i64 = 1;
+/// What the kubelet leaves to a pod where a hard threshold is met.
+const EVICTED_GRACE_SECONDS: i64 = 1;
 /// As the kubelet has it for a container whose end nobody saw, and for one that could not be started.
 const CODE_UNKNOWN: i32 = 137;
 const CODE_START_ERROR: i32 = 128;
@@ -27,6 +29,7 @@ impl Step<'_> {
                 self.stop_within(self.grace_seconds());
             }
             Event::Reject(failure) => self.fail(failure),
+            Event::Evict { message } => self.evicted(message),
             Event::Mounted if self.state.stage == Stage::Mounting => self.mounted(),
             Event::MountFailed(message) if self.state.stage == Stage::Mounting => {
                 self.setup_failed("FailedMount", message);
@@ -48,6 +51,8 @@ impl Step<'_> {
             Event::Started { slot, container_id } => self.started(slot, container_id),
             Event::StartFailed { slot, reason, message } => self.start_failed(slot, reason, message),
             Event::Exited { container_id, exit } => self.exited(&container_id, exit),
+            Event::Probed { container_id, kind, outcome } => self.probed(&container_id, kind, outcome),
+            Event::Hooked { container_id, hook, succeeded } => self.hooked(&container_id, hook, succeeded),
             Event::TornDown if self.state.stage == Stage::Tearing => {
                 self.state.stage = Stage::Down;
                 self.state.pod_ips.clear();
@@ -93,10 +98,11 @@ impl Step<'_> {
             let one = found.iter().find(held).cloned();
             self.state.slots[index].busy = Busy::No;
             match one.map(|one| (one.id, one.state)) {
-                Some((id, FoundState::Running { since })) => {
-                    let slot = &mut self.state.slots[index];
-                    slot.container_id = Some(id);
-                    slot.phase = Phase::Running { since };
+                // It started, and what follows a start was never asked for.
+                Some((id, FoundState::Running { since })) if was_starting => self.running(index, id, since),
+                Some((_, FoundState::Running { since })) => {
+                    self.state.slots[index].phase = Phase::Running { since };
+                    self.resume_hooks(index);
                 }
                 Some((id, FoundState::Exited(exit))) => {
                     self.state.slots[index].container_id = Some(id.clone());
@@ -126,9 +132,11 @@ impl Step<'_> {
         let finished = self.finished();
         let state: &mut State = &mut self.state;
         state.pod_ips.clear();
+        state.begun &= finished;
         for slot in &mut state.slots {
             slot.busy = Busy::No;
-            if let (Phase::Ended(ended), false) = (&slot.phase, finished) {
+            let over = finished || slot.role == Role::Ephemeral;
+            if let (Phase::Ended(ended), false) = (&slot.phase, over) {
                 slot.last = Some(ended.clone());
                 slot.phase = Phase::waiting();
             }
@@ -163,14 +171,26 @@ impl Step<'_> {
     /// A later, shorter grace shortens; a longer one changes nothing.
     pub(super) fn stop_within(&mut self, grace_seconds: i64) {
         let deadline = after(self.now, grace_seconds);
-        let stop = self.state.stop.get_or_insert(Stop { grace_seconds, deadline });
-        if grace_seconds < stop.grace_seconds {
-            *stop = Stop { grace_seconds, deadline: deadline.min(stop.deadline) };
-        }
+        let stop = match self.state.stop {
+            Some(stop) if grace_seconds >= stop.grace_seconds => return,
+            Some(stop) => Stop { grace_seconds, deadline: deadline.min(stop.deadline) },
+            None => Stop { grace_seconds, deadline },
+        };
         let deadline = stop.deadline;
+        self.state.stop = Some(stop);
         for slot in &mut self.state.slots {
             slot.kill_at = slot.kill_at.map(|at| at.min(deadline));
         }
+    }
+
+    /// The node needs what the pod takes, at once.
+    fn evicted(&mut self, message: String) {
+        if self.state.stop.is_some() {
+            return;
+        }
+        self.note(true, "Evicted", message.clone());
+        self.state.failure.get_or_insert(Failure { reason: "Evicted".to_owned(), message });
+        self.stop_within(EVICTED_GRACE_SECONDS);
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
@@ -237,15 +257,26 @@ impl Step<'_> {
         let slot = &mut self.state.slots[index];
         slot.keep_last();
         slot.busy = Busy::No;
-        slot.container_id = Some(container_id);
-        slot.phase = Phase::Running { since: now };
-        (slot.signalled, slot.killed, slot.kill_at) = (false, false, None);
         self.note_slot(index, false, "Created", "Container created");
         self.note_slot(index, false, "Started", "Container started");
+        self.running(index, container_id, now);
         let early = std::mem::take(&mut self.state.early);
         for (container_id, exit) in early {
             self.exited(&container_id, exit);
         }
+    }
+
+    /// A new container runs: everything that was known of the one before it is forgotten.
+    fn running(&mut self, index: usize, container_id: String, since: jiff::Timestamp) {
+        let has_startup = self.probe_of(index, ProbeKind::Startup).is_some();
+        let has_readiness = self.probe_of(index, ProbeKind::Readiness).is_some();
+        let slot = &mut self.state.slots[index];
+        slot.container_id = Some(container_id);
+        slot.phase = Phase::Running { since };
+        (slot.signalled, slot.told, slot.killed, slot.kill_at) = (false, false, false, None);
+        (slot.started, slot.ready, slot.unhealthy) = (!has_startup, !has_readiness, false);
+        slot.probing = Default::default();
+        self.begin_hooks(index);
     }
 
     fn start_failed(&mut self, index: usize, reason: String, message: String) {

@@ -1,7 +1,12 @@
 //! Stories of a pod, told as events and the effects they bring.
 
+mod ephemeral;
+mod hooks;
+mod probes;
+mod sidecars;
+
+use control_api::view::core::Pod;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
@@ -168,6 +173,20 @@ fn never_and_on_failure_end_as_they_should() {
 }
 
 #[test]
+fn an_evicted_pod_fails_and_says_why() {
+    let mut story = Story::new(one());
+    story.up().image(0).run(0, "a");
+    story.on(Event::Evict { message: "The node was low on resource: memory.".to_owned() });
+    assert_eq!(story.notes()[0], "Evicted: The node was low on resource: memory.");
+    story.exit("a", 137).on(Event::TornDown);
+    assert_eq!(
+        (story.status()["phase"].as_str(), story.status()["reason"].as_str()),
+        (Some("Failed"), Some("Evicted"))
+    );
+    assert!(story.status()["message"].as_str().unwrap().starts_with("The node was low"));
+}
+
+#[test]
 fn a_missing_image_is_an_error_first_and_a_back_off_then() {
     let mut story = Story::new(one());
     story.up().on(Event::Pulling { slot: 0 });
@@ -209,23 +228,10 @@ fn init_containers_run_in_order_and_hold_the_others_back() {
 }
 
 #[test]
-fn a_sidecar_lets_the_others_start_and_ends_last() {
-    let mut story = Story::new(json!({"restartPolicy": "Never",
-        "initContainers": [{"name": "s", "image": "x:1", "restartPolicy": "Always"}],
-        "containers": [{"name": "a", "image": "x:1"}]}));
-    story.up().run(0, "s0");
-    assert!(story.asks(&Effect::EnsureImage { slot: 1 }));
-    story.run(1, "a0").exit("a0", 0);
-    let stop = Effect::Signal { container_id: "s0".to_owned(), slot: 0, signal: Signal::Stop };
-    assert!(story.asks(&stop));
-    assert!(story.exit("s0", 0).asks(&Effect::TearDown));
-}
-
-#[test]
 fn a_deletion_gives_its_grace_and_then_kills() {
     let mut story = Story::new(one());
     story.up().run(0, "c0");
-    story.pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(30)));
+    story.pod.metadata.deletion_timestamp = Some(control_api::view::Time(at(30)));
     story.pod.metadata.deletion_grace_period_seconds = Some(30);
     story.on(Event::Changed);
     let signal = |signal| Effect::Signal { container_id: "c0".to_owned(), slot: 0, signal };
@@ -264,9 +270,11 @@ fn a_deadline_fails_the_pod() {
     story.up().run(0, "c0");
     assert!(story.asks(&Effect::WakeAt(at(60))));
     story.later(60);
+    assert!(story.asks(&Effect::Signal { container_id: "c0".to_owned(), slot: 0, signal: Signal::Stop }));
+    assert_eq!(story.status()["phase"], "Running", "something of it runs");
+    story.exit("c0", 143);
     assert_eq!(story.status()["reason"], "DeadlineExceeded");
     assert_eq!(story.status()["phase"], "Failed");
-    assert!(story.asks(&Effect::Signal { container_id: "c0".to_owned(), slot: 0, signal: Signal::Stop }));
 }
 
 #[test]

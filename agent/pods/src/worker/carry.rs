@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Context, Message};
@@ -37,28 +38,44 @@ impl Context {
                 Effect::Start { slot, attempt } => context.start(slot, attempt, &name).await,
                 Effect::Signal { container_id, signal, .. } => context.signal(&container_id, signal, &name).await,
                 Effect::RemoveContainer { container_id } => context.remove_container(&container_id).await,
-                Effect::TearDown | Effect::Forget | Effect::WakeAt(_) | Effect::Note(_) => {}
+                // The worker's own.
+                Effect::TearDown
+                | Effect::Probe { .. }
+                | Effect::Hook { .. }
+                | Effect::Forget
+                | Effect::WakeAt(_)
+                | Effect::Note(_) => {}
             }
         });
     }
 
-    async fn mount_volumes(&self) -> Result<(), PortError> {
+    fn turn(&self) -> u64 {
+        self.turns.asked.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    async fn mount_volumes(&self, turn: u64) -> Result<(), PortError> {
+        let mut done = self.turns.done.lock().await;
+        if turn < *done {
+            return Ok(());
+        }
         let (ports, pod, facts) = (self.ports.clone(), self.pod.clone(), self.facts.clone());
         let mounted = tokio::task::spawn_blocking(move || ports.volumes.mount(&pod, &facts)).await;
-        mounted.unwrap_or_else(|_| Err(PortError::new("mounting volumes panicked")))
+        mounted.unwrap_or_else(|_| Err(PortError::new("mounting volumes panicked")))?;
+        *done = turn;
+        Ok(())
     }
 
     async fn mount(&self) {
-        match self.mount_volumes().await {
+        match self.mount_volumes(self.turn()).await {
             Ok(()) => self.tell(Event::Mounted).await,
             Err(error) => self.tell(Event::MountFailed(error.message)).await,
         }
     }
 
     pub(super) fn refresh_volumes(&self) {
-        let context = self.clone();
+        let (context, turn) = (self.clone(), self.turn());
         tokio::spawn(async move {
-            if let Err(error) = context.mount_volumes().await {
+            if let Err(error) = context.mount_volumes(turn).await {
                 tracing::warn!(uid = context.uid, %error, "volumes are not brought up to date");
             }
         });
@@ -73,9 +90,11 @@ impl Context {
 
     async fn try_sandbox(&self) -> Result<Vec<String>, PortError> {
         let log_dir = spec::log_dir(&self.settings.log_root, &self.pod);
-        let netns = self.ports.runtime.create_sandbox(spec::sandbox(&self.pod, log_dir)).await?;
+        let sandbox = spec::sandbox(&self.pod, log_dir, &self.settings.cluster_dns.domain);
+        let sandbox = sandbox.map_err(|error| PortError::new(error.to_string()))?;
+        let netns = self.ports.runtime.create_sandbox(sandbox).await?;
         match netns {
-            Some(netns) => self.ports.network.attach(&self.uid, netns, spec::host_ports(&self.pod)).await,
+            Some(netns) => self.ports.network.attach(&self.pod, netns, spec::host_ports(&self.pod)).await,
             None => Ok(self.facts.host_ips.clone()),
         }
     }

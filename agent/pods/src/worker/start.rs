@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::Container;
+use control_api::view::core::Container;
 
 use super::Context;
 use crate::log_link;
@@ -171,7 +171,7 @@ impl Context {
         let resolve = |index: usize, sub_path: &str| self.ports.volumes.resolve(&self.pod, name, index, sub_path);
         let asked = sources.mounts(&environment, resolve)?;
         let dir = self.settings.records.pod_dir(&self.uid).join("etc");
-        let mounts = etc::apply(&self.pod, &self.facts.pod_ips, &dir);
+        let mounts = etc::apply(&self.pod, &self.facts.pod_ips, &self.settings.cluster_dns, &dir);
         let mounts = mounts.map_err(|error| PortError::new(format!("{error}: {}", error.source)))?;
         // A volume over one of the pod's own files wins.
         spec.mounts = mounts;

@@ -77,17 +77,34 @@ pub(crate) fn of(spec: &ContainerSpec) -> Vec<String> {
         .collect()
 }
 
+/// Refuses names that no kernel knows, for a misspelt drop would leave the capability in place, and single ones to be
+/// added that this machine has not got. `ALL` is all that there is.
+pub(crate) fn check(spec: &ContainerSpec) -> Result<(), String> {
+    let bit = |name: &str| NAMES.iter().position(|known| *known == name);
+    let all = spec.capabilities_add.iter().chain(&spec.capabilities_drop).map(|name| bare(name));
+    if let Some(name) = all.into_iter().find(|name| name != "ALL" && bit(name).is_none()) {
+        return Err(format!("there is no capability {name:?}"));
+    }
+    let held = held();
+    let mut added = spec.capabilities_add.iter().map(|name| bare(name));
+    match added.find(|name| bit(name).is_some_and(|bit| held & (1 << bit) == 0)) {
+        Some(name) => Err(format!("this machine has no capability {name} to give")),
+        None => Ok(()),
+    }
+}
+
+fn bare(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+}
+
 fn wanted(spec: &ContainerSpec) -> BTreeSet<String> {
     let all = || NAMES.iter().map(|name| name.to_string()).collect::<BTreeSet<_>>();
     if spec.privileged {
         return all();
     }
-    let bare = |name: &String| {
-        let upper = name.to_ascii_uppercase();
-        upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-    };
-    let add: BTreeSet<String> = spec.capabilities_add.iter().map(bare).collect();
-    let drop: BTreeSet<String> = spec.capabilities_drop.iter().map(bare).collect();
+    let add: BTreeSet<String> = spec.capabilities_add.iter().map(|name| bare(name)).collect();
+    let drop: BTreeSet<String> = spec.capabilities_drop.iter().map(|name| bare(name)).collect();
     // The order of containerd: ALL on either side first, then the single names over it.
     let mut set: BTreeSet<String> = DEFAULT.iter().map(|name| name.to_string()).collect();
     if add.contains("ALL") {
@@ -123,5 +140,14 @@ mod tests {
         };
         assert_eq!(wanted(&spec).into_iter().collect::<Vec<_>>(), ["NET_ADMIN"]);
         assert_eq!(wanted(&ContainerSpec::default()).len(), DEFAULT.len());
+    }
+
+    #[test]
+    fn a_misspelt_capability_is_refused_in_either_list() {
+        let drop = |name: &str| ContainerSpec { capabilities_drop: vec![name.into()], ..Default::default() };
+        assert_eq!(check(&drop("NETRAW")), Err("there is no capability \"NETRAW\"".into()));
+        assert_eq!([check(&drop("net_raw")), check(&drop("ALL"))], [Ok(()), Ok(())]);
+        let add = ContainerSpec { capabilities_add: vec!["CAP_FLY".into()], ..Default::default() };
+        assert_eq!(check(&add), Err("there is no capability \"FLY\"".into()));
     }
 }

@@ -1,9 +1,10 @@
-//! The RuntimeDefault seccomp profile: what is not in the table fails with EPERM.
+//! Seccomp: the RuntimeDefault profile, in which what is not in the table fails with EPERM, and profiles of the node's.
 //!
 //! Compiling it takes longer than all else of a container's start, so that the agent does it once for each set of
 //! capabilities, and a bundle holds the finished program. What has no program and needs one does not start.
 #![allow(unsafe_code)]
 
+mod profile;
 mod table;
 
 use std::fs;
@@ -28,7 +29,7 @@ pub(crate) struct Program(Vec<u8>);
 
 /// True where a container must not run without a filter.
 pub(crate) fn is_filtered(spec: &ContainerSpec) -> bool {
-    spec.seccomp == Seccomp::RuntimeDefault && !spec.privileged
+    spec.seccomp != Seccomp::Unconfined && !spec.privileged
 }
 
 /// What decides over the program: the capabilities held.
@@ -42,8 +43,25 @@ pub(crate) fn key(spec: &ContainerSpec) -> Vec<String> {
 
 impl Program {
     pub fn runtime_default(key: &[String]) -> io::Result<Self> {
+        Self::of(key, architectures())
+    }
+
+    fn of(key: &[String], architectures: &[ScmpArch]) -> io::Result<Self> {
         let words = |error: SeccompError| io::Error::other(format!("seccomp filter: {error}"));
-        let filter = filter(key).map_err(words)?;
+        Self::export(&filter(key, architectures).map_err(words)?)
+    }
+
+    /// The profile `name` below `folder`.
+    pub fn localhost(folder: &Path, name: &str) -> io::Result<Self> {
+        Self::of_profile(&profile::read(folder, name)?)
+    }
+
+    pub(crate) fn of_profile(text: &str) -> io::Result<Self> {
+        Self::export(&profile::filter(text, architectures())?)
+    }
+
+    fn export(filter: &ScmpFilterContext) -> io::Result<Self> {
+        let words = |error: SeccompError| io::Error::other(format!("seccomp filter: {error}"));
         let file = memfd_create("seccomp", MFdFlags::MFD_CLOEXEC)?;
         filter.export_bpf(file.as_fd()).map_err(words)?;
         let mut file = fs::File::from(file);
@@ -90,10 +108,10 @@ impl Program {
     }
 }
 
-fn filter(capabilities: &[String]) -> Result<ScmpFilterContext, SeccompError> {
+fn filter(capabilities: &[String], architectures: &[ScmpArch]) -> Result<ScmpFilterContext, SeccompError> {
     let has = |name: &str| capabilities.iter().any(|held| held == name);
     let mut filter = ScmpFilterContext::new(ScmpAction::Errno(libc::EPERM))?;
-    for arch in architectures() {
+    for arch in architectures {
         filter.add_arch(*arch)?;
     }
     allow(&mut filter, table::ALWAYS)?;
@@ -145,25 +163,4 @@ fn architectures() -> &'static [ScmpArch] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_set_of_capabilities_has_its_own_program() {
-        let plain = Program::runtime_default(&[]).unwrap();
-        assert_eq!(plain, Program::runtime_default(&[]).unwrap());
-        let mut keys: Vec<Vec<String>> =
-            table::BY_CAPABILITY.iter().map(|(name, _)| vec![(*name).to_owned()]).collect();
-        keys.push(table::BY_CAPABILITY.iter().map(|(name, _)| (*name).to_owned()).collect());
-        for key in keys {
-            assert_ne!(plain, Program::runtime_default(&key).unwrap(), "{key:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_program_is_refused() {
-        for bytes in [vec![], vec![0; 7], vec![0; 8 * (INSTRUCTIONS_MAX + 1)]] {
-            assert!(Program::checked(bytes).is_err());
-        }
-    }
-}
+mod tests;

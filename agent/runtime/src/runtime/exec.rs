@@ -32,16 +32,15 @@ pub struct ExecHandle {
 }
 
 impl ExecHandle {
-    /// Sets the terminal's size; nothing without a tty.
-    pub fn resize(&self, columns: u16, rows: u16) -> Result<()> {
-        let Some(terminal) = &self.terminal else { return Ok(()) };
-        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the descriptor is open, and the size lives until the call returns.
-        let done = unsafe { libc::ioctl(terminal.0.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-        if done < 0 {
-            return Err(RuntimeError::Io { what: "resize a terminal".into(), source: io::Error::last_os_error() });
-        }
-        Ok(())
+    /// What changes the terminal's size while the end is waited for.
+    pub fn resizer(&self) -> Resizer {
+        Resizer::new(self.terminal.clone())
+    }
+
+    /// Closes all streams: who still reads or writes a pipe learns of it, and the kernel hangs a terminal up, once what
+    /// was taken out of this handle is dropped too.
+    pub fn hang_up(&mut self) {
+        (self.stdin, self.stdout, self.stderr, self.terminal) = (None, None, None, None);
     }
 
     /// Waits for the end of the process: its exit status, or 128 + the signal.
@@ -58,6 +57,20 @@ impl ExecHandle {
             Response::ExecEnded { exit_code } => Ok(exit_code),
             other => Err(io::Error::other(format!("unexpected answer {other:?}"))),
         }
+    }
+}
+
+/// The size of a terminal.
+pub struct Resizer(Option<Terminal>);
+
+impl Resizer {
+    pub(super) fn new(terminal: Option<Terminal>) -> Self {
+        Self(terminal)
+    }
+
+    /// Nothing without a tty.
+    pub fn resize(&self, columns: u16, rows: u16) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |terminal| terminal.resize(columns, rows))
     }
 }
 
@@ -106,22 +119,6 @@ pub(super) fn begin(inner: &Inner, uid: &str, id: &str, spec: &ExecSpec) -> Resu
     })
 }
 
-/// Asks the shim for what writes to a container's stdin.
-pub(super) fn attach(inner: &Inner, uid: &str, id: &str) -> Result<OwnedFd> {
-    let mut connection = shim_client::connect(inner, uid)?;
-    let request = Request::Attach { container: id.to_owned() };
-    let (response, fds) = shim_client::exchange(&mut connection, uid, &request, &[])?;
-    match (response, fds.into_iter().next()) {
-        (Response::Done, Some(fd)) => Ok(fd),
-        (other, _) => Err(refused("attach to", id, other)),
-    }
-}
-
-pub(super) fn writer(fd: OwnedFd) -> Result<Box<dyn AsyncWrite + Send + Unpin>> {
-    let terminal = Terminal::new(fd).map_err(|source| RuntimeError::Io { what: "take over a stdin".into(), source })?;
-    Ok(Box::new(terminal))
-}
-
 pub(super) fn handle(begun: Begun) -> Result<ExecHandle> {
     build(begun).map_err(|source| RuntimeError::Io { what: "take over an exec's streams".into(), source })
 }
@@ -160,6 +157,16 @@ impl Terminal {
         nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFL(flags))?;
         // SAFETY: the descriptor is owned by what is registered, which never gives another one.
         Ok(Self(Arc::new(unsafe { AsyncFd::register(master) }?)))
+    }
+
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> Result<()> {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the descriptor is open, and the size lives until the call returns.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        if done < 0 {
+            return Err(RuntimeError::Io { what: "resize a terminal".into(), source: io::Error::last_os_error() });
+        }
+        Ok(())
     }
 }
 

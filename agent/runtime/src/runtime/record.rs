@@ -46,6 +46,11 @@ pub(super) fn list(inner: &Inner) -> Result<Vec<SandboxStatus>> {
     Ok(found)
 }
 
+/// The containers of one sandbox, and their states.
+pub(super) fn containers(inner: &Inner, uid: &str) -> Result<Vec<ContainerStatus>> {
+    Ok(status(inner, inner.dir(uid), read(inner, uid)?).containers)
+}
+
 fn status(inner: &Inner, dir: SandboxDir, record: Record) -> SandboxStatus {
     let states = match shim_client::ask(inner, &record.spec.uid, &Request::List) {
         Ok(Response::Containers(states)) => Some(states),

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use super::{Inner, Record, Result, io_error, lock, record, shim_client};
 use crate::cgroup;
 use crate::dispatch;
+use crate::enforce;
 use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, save};
 use crate::namespaces;
@@ -19,9 +20,8 @@ use crate::status::Sandbox;
 
 pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     let uid = spec.uid.clone();
-    if spec.share_process_namespace {
-        // It needs a process that holds the namespace and reaps in it.
-        return Err(RuntimeError::Unsupported { uid, what: "shareProcessNamespace" });
+    if let Err(why) = enforce::limits(&spec.resources) {
+        return Err(RuntimeError::Unenforceable { what: "the pod".into(), why });
     }
     let dir = inner.dir(&uid);
     let record = Record { cgroup: cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid), spec };
@@ -38,6 +38,10 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
         // What an earlier shim kept cannot be followed any more, and must not go on beside what replaces it.
         cgroup::kill(&record.cgroup).map_err(on("end what is left"))?;
         spawn_shim(inner, &uid, &dir).map_err(on("start the shim"))?;
+        if record.spec.share_process_namespace {
+            // The namespace is the shim's first work: it answers when that is done.
+            shim_client::ask(inner, &uid, &Request::List)?;
+        }
     }
     Ok(record::describe(&dir, &record))
 }
@@ -61,8 +65,9 @@ fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
         .current_dir("/")
         .spawn()?;
     fs::write(dir.pid(), shim.id().to_string())?;
+    let pid = shim.id();
     lock(&inner.shims).insert(uid.to_owned(), shim);
-    Ok(())
+    cgroup::keep(&cgroup::shims_path(&inner.config.cgroup_parent), pid)
 }
 
 /// Takes the end of a shim that is known to be ending. It usually outlives this process, which then need not care.

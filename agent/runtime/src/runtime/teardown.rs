@@ -102,6 +102,8 @@ pub(super) fn all(inner: &Inner) -> Result<()> {
         lock(&inner.removing).insert(uid.clone());
         errors.0.extend(remove_dir(inner, &uid, &dir, record.as_ref().map(|record| record.cgroup.as_str())).0);
     }
+    // A shim of an earlier agent may still be on its way out.
+    errors.note("end the last shims", cgroup::kill(&cgroup::shims_path(&inner.config.cgroup_parent)));
     errors.note("remove the parent cgroup", cgroup::remove(&inner.config.cgroup_parent));
     errors.into_result("all sandboxes".into())
 }

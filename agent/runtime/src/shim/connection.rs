@@ -67,6 +67,8 @@ impl Shim {
             Request::List => (self.list(), None),
             Request::Follow => (self.follow(number), None),
             Request::Attach { container } => self.attach(&container),
+            Request::Watch { container } => (self.watch(number, &container, fds), None),
+            Request::CloseStdin { container } => (self.with(&container, Container::close_stdin), None),
             Request::Quit => std::process::exit(0),
         };
         let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -77,6 +79,9 @@ impl Shim {
     }
 
     fn close(&mut self, number: u64) {
+        for container in self.containers.values_mut() {
+            container.viewers.remove(number);
+        }
         if let Some(Connection { exec: Some(pid), .. }) = self.connections.remove(&number) {
             let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
         }
@@ -160,6 +165,17 @@ impl Shim {
             Some(Ok(fd)) => (Response::Done, Some(fd)),
             _ => (Response::Failed { reason: "its stdin is not open".into() }, None),
         }
+    }
+
+    fn watch(&mut self, number: u64, id: &str, fds: Vec<OwnedFd>) -> Response {
+        self.with(id, |container| {
+            if !matches!(container.state, ContainerState::Created { .. } | ContainerState::Running { .. }) {
+                return Err("it is not running".into());
+            }
+            fds.iter().try_for_each(child::set_nonblocking).map_err(|error| error.to_string())?;
+            let added = container.viewers.add(number, fds.into_iter());
+            added.then_some(()).ok_or_else(|| "too many are attached to it".into())
+        })
     }
 
     fn exec(&mut self, number: u64, id: &str, process: &str, tty: bool, fds: Vec<OwnedFd>) -> Answer {

@@ -10,6 +10,7 @@ use libcontainer::container::Container as LibraryContainer;
 use super::child::{self, Streams};
 use super::log::Log;
 use super::tty::Console;
+use super::viewers::Viewers;
 use crate::cgroup::stats;
 use crate::dispatch;
 use crate::layout::{ContainerDir, load, save};
@@ -32,6 +33,7 @@ pub(super) struct Container {
     /// The write side of a stdin that is kept open.
     pub stdin: Option<OwnedFd>,
     log: Log,
+    pub viewers: Viewers,
 }
 
 impl Container {
@@ -40,7 +42,7 @@ impl Container {
         let words = |error: io::Error| error.to_string();
         let spec: ContainerSpec = load(&dir.spec()).map_err(words)?;
         let log = Log::open(&spec.log_path).map_err(|error| format!("log {}: {error}", spec.log_path.display()))?;
-        let mut container = Self { dir, spec, state: ContainerState::Absent, outputs: [None, None], stdin: None, log };
+        let mut container = Self::idle(dir, spec, ContainerState::Absent, log);
         let pid = if container.spec.tty { container.create_with_tty() } else { container.create_with_pipes() }?;
         container.state = ContainerState::Created { pid };
         container.save().map_err(words)?;
@@ -52,7 +54,12 @@ impl Container {
         let spec = load(&dir.spec())?;
         let state = load::<ContainerState>(&dir.state()).unwrap_or_default().without_shim();
         save(&dir.state(), &state)?;
-        Ok(Self { dir, spec, state, outputs: [None, None], stdin: None, log: Log::open("".as_ref())? })
+        Ok(Self::idle(dir, spec, state, Log::open("".as_ref())?))
+    }
+
+    /// Without streams.
+    fn idle(dir: ContainerDir, spec: ContainerSpec, state: ContainerState, log: Log) -> Self {
+        Self { dir, spec, state, outputs: [None, None], stdin: None, log, viewers: Viewers::default() }
     }
 
     fn create_with_tty(&mut self) -> Result<u32, String> {
@@ -103,13 +110,22 @@ impl Container {
         &self.dir
     }
 
+    /// Its process reads the end of its stdin, once all who write to it have closed it too.
+    pub fn close_stdin(&mut self) -> Result<(), String> {
+        self.stdin = None;
+        Ok(())
+    }
+
     /// The terminal's master, for who wants to write to it.
     pub fn terminal(&self) -> Option<&OwnedFd> {
         if self.spec.tty { self.outputs[0].as_ref() } else { None }
     }
 
+    /// What can be read of now; nothing while a viewer is behind.
     pub fn outputs(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        self.outputs.iter().enumerate().filter_map(|(index, fd)| Some((index, fd.as_ref()?.as_fd())))
+        let held_up = self.viewers.patience().is_some();
+        let outputs = self.outputs.iter().enumerate().filter(move |_| !held_up);
+        outputs.filter_map(|(index, fd)| Some((index, fd.as_ref()?.as_fd())))
     }
 
     /// Takes in what is there; false when nothing more can come for now.
@@ -119,6 +135,7 @@ impl Container {
         match nix::unistd::read(fd, &mut buffer) {
             Ok(got) if got > 0 => {
                 self.log.write(index, &buffer[..got]);
+                self.viewers.show(index, &buffer[..got]);
                 got == READ_BYTES
             }
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => false,
@@ -142,6 +159,7 @@ impl Container {
             }
         }
         self.log.finish();
+        self.viewers.end();
         self.stdin = None;
         let started_at = match self.state {
             ContainerState::Running { started_at, .. } => Some(started_at),

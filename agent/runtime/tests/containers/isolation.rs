@@ -1,6 +1,6 @@
 //! What a container must not be able to do, looked at from inside one, and from inside an exec.
 
-use agent_runtime::{ContainerSpec, ExecSpec, User};
+use agent_runtime::{ContainerSpec, ExecSpec, Resources, User};
 use tokio::io::AsyncReadExt;
 
 use crate::node::{Node, POD};
@@ -55,25 +55,84 @@ async fn no_new_privileges_holds_in_the_container_and_in_an_exec() {
     assert_eq!(out.matches("Seccomp:\t2").count(), 2, "{out}");
 }
 
+/// What `script` says in a container's first process, and what it says in an exec of another.
+async fn in_both(script: &str) -> [Vec<String>; 2] {
+    let mut node = Node::with_pod().await;
+    node.launch(node.shell("one", "exec sleep 1000")).await;
+    let in_exec = exec(&node, script).await;
+    let (_, log) = node.run(node.shell("two", script)).await;
+    [log, in_exec.lines().map(str::to_owned).collect()]
+}
+
 #[tokio::test]
 async fn devices_that_a_container_makes_itself_cannot_be_opened() {
-    let mut node = Node::with_pod().await;
-    let script = "mknod /tmp/disk b 254 0 && echo made; cat /tmp/disk >/dev/null 2>&1 || echo refused; \
-                  mknod /tmp/tun c 10 200; (: </tmp/tun) 2>/dev/null || echo no tun; \
+    let script = "mknod /dev/disk b 254 0 && echo made; cat /dev/disk >/dev/null 2>&1 || echo refused; \
+                  mknod /dev/tun c 10 200; (: </dev/tun) 2>/dev/null || echo no tun; \
+                  mknod /dev/log c 1 11; (echo a container >/dev/log) 2>/dev/null || echo no kernel log; \
                   echo x >/dev/null && head -c 1 /dev/zero >/dev/null && echo null and zero work";
-    let spec = node.shell("one", script);
-    let (_, log) = node.run(spec).await;
-    assert_eq!(log, ["made", "refused", "no tun", "null and zero work"]);
+    for said in in_both(script).await {
+        assert_eq!(said, ["made", "refused", "no tun", "no kernel log", "null and zero work"]);
+    }
 }
 
 #[tokio::test]
 async fn kernel_and_cgroup_files_are_read_only_and_kcore_is_masked() {
-    let mut node = Node::with_pod().await;
-    let script = "echo 1 >/proc/sys/kernel/panic || echo sys; for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $d/x && echo made $d/x; done; echo cgroup; \
-                  wc -c </proc/timer_list; unshare -m true || echo unshare; mount -t tmpfs t /tmp || echo mount";
-    let spec = node.shell("one", &format!("({script}) 2>/dev/null"));
-    let (_, log) = node.run(spec).await;
-    assert_eq!(log, ["sys", "cgroup", "0", "unshare", "mount"]);
+    let script = "echo 1 >/proc/sys/kernel/panic || echo sys; echo b >/proc/sysrq-trigger || echo sysrq; \
+                  for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $d/x && echo made $d/x; done; echo cgroup; \
+                  for f in /proc/timer_list /proc/kcore /proc/keys; do [ ! -e $f ] || head -c 1 $f | wc -c; done; ls -A /sys/firmware; ls -A /proc/acpi; \
+                  unshare -m true || echo unshare; mount -t tmpfs t /tmp || echo mount; mount -o remount,rw /proc/sys || echo remount";
+    for said in in_both(&format!("({script}) 2>/dev/null")).await {
+        let (masked, others): (Vec<_>, Vec<_>) = said.iter().partition(|line| *line == "0");
+        assert!(!masked.is_empty(), "{said:?}");
+        assert_eq!(others, ["sys", "sysrq", "cgroup", "unshare", "mount", "remount"], "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn dropped_capabilities_and_a_read_only_root_hold_in_an_exec_too() {
+    let node = Node::with_pod().await;
+    let spec = ContainerSpec {
+        capabilities_drop: vec!["ALL".into()],
+        capabilities_add: vec!["NET_BIND_SERVICE".into()],
+        read_only_rootfs: true,
+        ..node.shell("one", "exec sleep 1000")
+    };
+    node.launch(spec).await;
+    let script = "grep -hE '^Cap(Prm|Eff|Bnd)' /proc/1/status /proc/self/status | cut -f2; \
+                  (: >/made) 2>/dev/null || echo read-only; mknod /dev/disk b 254 0 2>/dev/null || echo no mknod";
+    let said = exec(&node, script).await;
+    let (masks, others): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("0000"));
+    assert_eq!(masks, ["0000000000000400"; 6], "{said}");
+    assert_eq!(others, ["read-only", "no mknod"]);
+}
+
+/// Also run on a kernel whose memory cgroup is off.
+#[tokio::test]
+async fn a_memory_limit_holds_or_is_refused_with_the_reason() {
+    let node = Node::start().await;
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let is_there = controllers.contains("memory") || std::fs::exists("/sys/fs/cgroup/memory/cgroup.procs").unwrap();
+    let resources = Resources { memory_limit_bytes: Some(64 << 20), ..Default::default() };
+    let of_pod = node.runtime.create_sandbox(agent_runtime::SandboxSpec { resources, ..node.sandbox() }).await;
+    assert_eq!(of_pod.is_ok(), is_there);
+    node.runtime.create_sandbox(node.sandbox()).await.unwrap();
+    let spec = ContainerSpec { resources, ..node.shell("one", "exec sleep 1000") };
+    match node.runtime.create_container(POD, spec).await {
+        Ok(_) => assert!(is_there),
+        Err(error) => {
+            let words = "this node cannot enforce what container one asks for: the kernel's memory cgroup is off, ";
+            assert!(!is_there && error.to_string().starts_with(words), "{error}");
+            println!("refused: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_capability_to_drop_is_refused() {
+    let node = Node::with_pod().await;
+    let spec = ContainerSpec { capabilities_drop: vec!["NETRAW".into()], ..node.shell("one", "true") };
+    let error = node.runtime.create_container(POD, spec).await.unwrap_err().to_string();
+    assert_eq!(error, "this node cannot enforce what container one asks for: there is no capability \"NETRAW\"");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A container's life: made, started, logged, entered, ended.
 
-use agent_runtime::{ContainerSpec, ExecSpec};
+use agent_runtime::{AttachSpec, ContainerSpec, ExecSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::node::{Node, POD, texts};
@@ -43,7 +43,7 @@ async fn an_exec_with_a_terminal_can_be_resized_and_typed_into() {
     let args = ["sh", "-c", "read line; stty size; tty; echo got $line; exit 6"].map(String::from).to_vec();
     let spec = ExecSpec { args, tty: true, stdin: true, ..Default::default() };
     let mut handle = node.runtime.exec(POD, "one", spec).await.unwrap();
-    handle.resize(101, 33).unwrap();
+    handle.resizer().resize(101, 33).unwrap();
     handle.stdin.as_mut().unwrap().write_all(b"word\n").await.unwrap();
     let mut out = String::new();
     handle.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
@@ -73,11 +73,44 @@ async fn a_container_with_a_terminal_and_stdin_can_be_attached_to() {
         let spec = ContainerSpec { tty, stdin: true, ..node.shell(id, "read x; echo got $x; tty >/dev/null") };
         let log = spec.log_path.clone();
         node.launch(spec).await;
-        let mut stdin = node.runtime.attach_stdin(POD, id).await.unwrap();
-        stdin.write_all(b"word\n").await.unwrap();
+        let mut handle = node.runtime.attach(POD, id, AttachSpec { stdin: true, tty }).await.unwrap();
+        handle.resizer().resize(80, 24).unwrap();
+        let mut second = node.runtime.attach(POD, id, AttachSpec { stdin: false, tty }).await.unwrap();
+        handle.stdin.take().unwrap().write_all(b"word\n").await.unwrap();
+        for stdout in [handle.stdout.take().unwrap(), second.stdout.take().unwrap()] {
+            let mut stdout = stdout;
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).await.unwrap();
+            assert!(text.replace('\r', "").ends_with("got word\n"), "{text:?}");
+        }
+        assert_eq!(handle.stderr.is_some(), !tty);
         assert_eq!(node.ended().await.exit.exit_code, if tty { 0 } else { 1 });
         assert_eq!(texts(&log).last().unwrap().trim(), "got word");
     }
+}
+
+#[tokio::test]
+async fn who_is_attached_gets_every_byte_at_its_own_pace_and_stdin_ends_when_it_is_closed() {
+    let mut node = Node::with_pod().await;
+    let spec = ContainerSpec { stdin: true, ..node.shell("one", "cat | tr a b; echo done >&2") };
+    node.launch(spec).await;
+    let mut handle = node.runtime.attach(POD, "one", AttachSpec { stdin: true, tty: false }).await.unwrap();
+    let (mut stdin, mut stdout) = (handle.stdin.take().unwrap(), handle.stdout.take().unwrap());
+    let runtime = node.runtime.clone();
+    let write = async move {
+        stdin.write_all(&vec![b'a'; 3 << 20]).await.unwrap();
+        drop(stdin);
+        runtime.close_stdin(POD, "one").await.unwrap();
+    };
+    let mut out = Vec::new();
+    let (_, read) = tokio::join!(write, stdout.read_to_end(&mut out));
+    read.unwrap();
+    assert!(out.len() == 3 << 20 && out.iter().all(|byte| *byte == b'b'), "{} bytes", out.len());
+    let mut err = String::new();
+    handle.stderr.take().unwrap().read_to_string(&mut err).await.unwrap();
+    assert_eq!(err, "done\n");
+    assert_eq!(node.ended().await.exit.exit_code, 0);
+    assert!(node.runtime.attach(POD, "one", AttachSpec::default()).await.is_err(), "it has ended");
 }
 
 #[tokio::test]
