@@ -1,12 +1,13 @@
 //! The agent's parts as `agent/pods` asks for them.
 
+mod command;
 mod images;
 mod network;
 mod runtime;
 mod volumes;
 
-pub use images::PodImages;
-pub use network::PodNetworks;
+pub use images::{PodImages, platforms};
+pub use network::{PodNetworks, attached, identity};
 pub use runtime::{PodRuntime, exit, found};
 pub use volumes::PodVolumes;
 

@@ -1,18 +1,32 @@
 //! The node's own copy of what it was told: in memory for pods that refer to it, on disk for a start without a server.
+//!
+//! The node's own pods and what those name are on disk before they are acted upon. What every node is told changes
+//! with every pod of the cluster: it is written later, many changes at once and without a sync, to spare the card.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use control_wire::durable;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use control_api::view::View;
+use control_api::view::core::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
+use control_wire::{NodeNetwork, durable};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 const MODE_PRIVATE: u32 = 0o600;
-const POD_RANGE: &str = "pod-range";
+const NETWORK: &str = "network";
+/// What every node is told; the rest is this node's own.
+const SHARED: [&str; 7] =
+    ["services", "endpointslices", "networkpolicies", "namespaces", "nodes", "peers", "persistentvolumes"];
+const OWN: [&str; 5] = ["pods", "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims"];
+/// Stands for the namespace of an object without one; no namespace is called so.
+const NO_NAMESPACE: &str = "_";
+/// A change of a shared object is on disk after this; after a power cut sooner than that the older one is.
+const WRITE_AFTER: Duration = Duration::from_secs(30);
 
 /// Resource, namespace and name.
 pub type Key = (String, String, String);
@@ -21,6 +35,9 @@ pub type Key = (String, String, String);
 pub struct Cache {
     dir: PathBuf,
     objects: Mutex<HashMap<Key, Bytes>>,
+    /// Shared objects that are newer, or gone, than their files say.
+    unwritten: Mutex<HashSet<Key>>,
+    changed: Notify,
 }
 
 impl Cache {
@@ -28,7 +45,7 @@ impl Cache {
     pub fn open(dir: PathBuf) -> Result<Self> {
         durable::private_folder(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mut objects = HashMap::new();
-        for resource in ["pods", "configmaps", "secrets", "serviceaccounts"] {
+        for resource in OWN.into_iter().chain(SHARED) {
             let Ok(namespaces) = fs::read_dir(dir.join(resource)) else { continue };
             for namespace in namespaces.flatten() {
                 let Ok(files) = fs::read_dir(namespace.path()) else { continue };
@@ -36,13 +53,16 @@ impl Cache {
                     let (space, name) = (namespace.file_name(), file.file_name());
                     let (Some(space), Some(name)) = (space.to_str(), name.to_str()) else { continue };
                     let Some(name) = name.strip_suffix(".json") else { continue };
-                    if let Ok(bytes) = fs::read(file.path()) {
+                    let space = if space == NO_NAMESPACE { "" } else { space };
+                    if let Ok(bytes) = fs::read(file.path())
+                        && !bytes.is_empty()
+                    {
                         objects.insert((resource.to_owned(), space.to_owned(), name.to_owned()), bytes.into());
                     }
                 }
             }
         }
-        Ok(Self { dir, objects: Mutex::new(objects) })
+        Ok(Self { dir, objects: Mutex::new(objects), unwritten: Mutex::default(), changed: Notify::new() })
     }
 
     fn objects(&self) -> MutexGuard<'_, HashMap<Key, Bytes>> {
@@ -51,11 +71,15 @@ impl Cache {
 
     /// Whether anything but a pod's own status has changed; only then is it written.
     pub fn put(&self, key: &Key, json: &[u8]) -> Result<bool> {
+        let path = self.path(key)?;
         let kept = Bytes::from(essential(&key.0, json)?);
         if self.objects().insert(key.clone(), kept.clone()).as_ref() == Some(&kept) {
             return Ok(false);
         }
-        let path = self.path(key)?;
+        if is_shared(&key.0) {
+            self.write_later(key);
+            return Ok(true);
+        }
         durable::private_folder(path.parent().expect("a file lies in its namespace's folder"))?;
         durable::replace(&path, &kept, MODE_PRIVATE)?;
         Ok(true)
@@ -63,13 +87,59 @@ impl Cache {
 
     pub fn remove(&self, key: &Key) -> Result<()> {
         self.objects().remove(key);
-        match fs::remove_file(self.path(key)?) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        if is_shared(&key.0) {
+            self.write_later(key);
+            return Ok(());
+        }
+        remove(&self.path(key)?)
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_later(&self, key: &Key) {
+        let first = {
+            let mut unwritten = self.unwritten();
+            unwritten.insert(key.clone());
+            unwritten.len() == 1
+        };
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Writes shared objects a while after they changed, for as long as the agent runs; asleep otherwise.
+    pub async fn write_behind(&self) {
+        loop {
+            self.changed.notified().await;
+            tokio::time::sleep(WRITE_AFTER).await;
+            self.write_shared();
+        }
+    }
+
+    /// Writes what waits to be written.
+    pub fn write_shared(&self) {
+        let keys = std::mem::take(&mut *self.unwritten());
+        for key in keys {
+            let kept = self.objects().get(&key).cloned();
+            let written = self.path(&key).and_then(|path| match kept {
+                None => remove(&path),
+                Some(bytes) => {
+                    durable::private_folder(path.parent().expect("a file lies in its namespace's folder"))?;
+                    let fresh = path.with_extension("new");
+                    fs::write(&fresh, bytes)?;
+                    Ok(fs::rename(&fresh, &path)?)
+                }
+            });
+            if let Err(error) = written {
+                tracing::warn!(?key, error = format!("{error:#}"), "an object is not kept on disk");
+            }
         }
     }
 
     fn path(&self, (resource, namespace, name): &Key) -> Result<PathBuf> {
+        let namespace = if namespace.is_empty() { NO_NAMESPACE } else { namespace };
         // Names of Kubernetes hold none of these; what comes over a wire is looked at all the same.
         for part in [resource, namespace, name] {
             if part.is_empty() || part.starts_with('.') || part.contains(['/', '\0']) {
@@ -86,23 +156,29 @@ impl Cache {
     pub fn pods(&self) -> Vec<Pod> {
         let objects = self.objects();
         let pods = objects.iter().filter(|((resource, ..), _)| resource == "pods");
-        pods.filter_map(|(_, json)| serde_json::from_slice(json).ok()).collect()
+        pods.filter_map(|(_, json)| View::parse(json).ok()).collect()
     }
 
-    fn get<T: serde::de::DeserializeOwned>(&self, resource: &str, namespace: &str, name: &str) -> Option<T> {
+    /// What every node is told, as it was told last.
+    pub fn shared(&self) -> Vec<(Key, Bytes)> {
+        let objects = self.objects();
+        objects.iter().filter(|(key, _)| is_shared(&key.0)).map(|(key, json)| (key.clone(), json.clone())).collect()
+    }
+
+    fn get<T: View>(&self, resource: &str, namespace: &str, name: &str) -> Option<T> {
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
         let json = self.objects().get(&key).cloned()?;
-        serde_json::from_slice(&json).ok()
+        T::parse(&json).ok()
     }
 
-    /// The node's pod range as the server last said it.
-    pub fn pod_range(&self) -> Option<String> {
-        fs::read_to_string(self.dir.join(POD_RANGE)).ok()
+    /// The cluster's network as a server last told it.
+    pub fn network(&self) -> Option<NodeNetwork> {
+        postcard::from_bytes(&fs::read(self.dir.join(NETWORK)).ok()?).ok()
     }
 
-    pub fn set_pod_range(&self, range: &str) -> Result<()> {
-        if self.pod_range().as_deref() != Some(range) {
-            durable::replace(&self.dir.join(POD_RANGE), range.as_bytes(), MODE_PRIVATE)?;
+    pub fn set_network(&self, network: &NodeNetwork) -> Result<()> {
+        if self.network().as_ref() != Some(network) {
+            durable::replace(&self.dir.join(NETWORK), &postcard::to_stdvec(network)?, MODE_PRIVATE)?;
         }
         Ok(())
     }
@@ -114,6 +190,20 @@ impl Cache {
     pub fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
         self.get("secrets", namespace, name)
     }
+
+    pub fn services(&self, namespace: &str) -> Vec<Service> {
+        let objects = self.objects();
+        let services = objects.iter().filter(|((resource, space, _), _)| resource == "services" && space == namespace);
+        services.filter_map(|(_, json)| View::parse(json).ok()).collect()
+    }
+
+    pub fn claim(&self, namespace: &str, name: &str) -> Option<PersistentVolumeClaim> {
+        self.get("persistentvolumeclaims", namespace, name)
+    }
+
+    pub fn persistent_volume(&self, name: &str) -> Option<PersistentVolume> {
+        self.get("persistentvolumes", "", name)
+    }
 }
 
 impl agent_pods::ports::Objects for Cache {
@@ -123,6 +213,21 @@ impl agent_pods::ports::Objects for Cache {
 
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
         self.secret(namespace, name)
+    }
+
+    fn services(&self, namespace: &str) -> Vec<Service> {
+        self.services(namespace)
+    }
+}
+
+pub fn is_shared(resource: &str) -> bool {
+    SHARED.contains(&resource)
+}
+
+fn remove(path: &std::path::Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

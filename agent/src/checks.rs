@@ -9,11 +9,6 @@ pub fn check_machine() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent must run as root: it mounts file systems and makes namespaces");
     }
-    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let known = |name: &str| filesystems.split_whitespace().any(|word| word == name);
-    if !known("overlay") && !Path::new("/sys/module/overlay").exists() {
-        tracing::warn!("the kernel does not list overlayfs; it may be a module that loads on first use");
-    }
     check_memory_cgroup()
 }
 

@@ -26,6 +26,12 @@ pub struct Run {
     /// The token that `bramble token create` printed; needed once
     #[arg(long, value_name = "TOKEN", env = "BRAMBLE_JOIN", hide_env_values = true)]
     pub join: Option<String>,
+    /// A server to ask to be let in where there is no token: HOST:PORT. It waits there until `bramble node approve`
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: Vec<String>,
+    /// The cluster to ask, where several may answer: the first 16 digits or more of its CA's hash
+    #[arg(long, value_name = "ID")]
+    pub cluster: Option<String>,
     /// The node's name; the machine's host name by default
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -40,10 +46,21 @@ pub enum Verb {
     Stop,
     /// Stop, and remove the node's data too
     Reset,
+    /// Look at what this machine has and lacks for being a node; exit code 1 where something essential is missing
+    Doctor,
     /// The node's images
     Image {
         #[command(subcommand)]
         verb: ImageVerb,
+    },
+    /// What a flashed card does with its bramble.toml; its units call these
+    #[command(hide = true)]
+    Card {
+        #[command(subcommand)]
+        verb: CardVerb,
+        /// The folder that is taken for the machine's root
+        #[arg(long, global = true, default_value = "/")]
+        root: PathBuf,
     },
     /// List the node's pods
     Pods,
@@ -74,6 +91,16 @@ pub enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CardVerb {
+    /// Early at each boot: reads bramble.toml, and writes what the other units need
+    Apply,
+    /// After the join: wipes the token from bramble.toml
+    Wipe,
+    /// Shows on the console what the machine is and does
+    Console,
 }
 
 #[derive(Debug, Subcommand)]

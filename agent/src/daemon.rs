@@ -9,31 +9,39 @@ use std::time::Duration;
 
 use agent_network::Network;
 use agent_oci::Images;
+use agent_pods::etc::ClusterDns;
 use agent_pods::node::{Machine, NodeImage};
 use agent_pods::ports::{Found, Ports};
+use agent_pods::pressure::Pressure;
 use agent_pods::record::Records;
 use agent_pods::worker::Settings;
 use agent_pods::{Fleet, ports::Clock};
+use agent_proxy::Proxy;
 use agent_runtime::{Runtime, SandboxStatus};
 use agent_volumes::Volumes;
 use anyhow::{Context, Result, bail};
-use control_wire::{Hello, Identity, JoinError, JoinToken, Link, NodeKey, PROTOCOL};
+use control_wire::{Hello, Identity, Link, NodeKey, PROTOCOL, supervisor};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 
-use crate::adapters::{PodImages, PodNetworks, PodRuntime, PodVolumes, SystemClock, chain, exit, found};
+use crate::adapters::{PodImages, PodNetworks, PodRuntime, PodVolumes, SystemClock, attached, chain, exit, found};
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::followers::Followers;
+use crate::membership::Membership;
 use crate::outbox::Outbox;
+use crate::shortage::{self, Shortage};
+use crate::static_pods::StaticPods;
+use crate::tokens::Tokens;
 use crate::uplink::Uplink;
-use crate::{admin, metrics};
+use crate::usage::Sampler;
+use crate::{admin, followers, joining, metrics, static_pods};
 
 /// The asker of a stop reads its answer within this.
 const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(1);
 /// Ends that a slow follower of a log may be behind.
 const ENDS_MAX: usize = 256;
-const JOIN_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What the rest of the agent works with.
 #[derive(Clone)]
@@ -42,10 +50,16 @@ pub struct Node {
     pub fleet: Fleet,
     pub runtime: Runtime,
     pub images: Images,
+    pub volumes: Volumes,
     pub network: Network,
+    pub followers: Followers,
     pub cache: Arc<Cache>,
     pub outbox: Arc<Outbox>,
+    pub tokens: Arc<Tokens>,
+    pub static_pods: Arc<StaticPods>,
     pub machine: Arc<Machine>,
+    pub shortage: Arc<Shortage>,
+    pub sampler: Arc<Sampler>,
     /// Ids of containers as they end, for those who follow their logs.
     pub ends: broadcast::Sender<String>,
 }
@@ -65,8 +79,11 @@ pub async fn run(config: Config) -> Result<()> {
     let cache = Arc::new(Cache::open(config.layout.cache())?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(supervisor::keep_watchdog());
+    // A node that waits to be let in, or starts its pods without a server, does what it is for.
+    supervisor::ready().context("cannot tell the supervisor that the agent runs")?;
     let started = async {
-        let identity = identity(&config, &key).await?;
+        let identity = joining::identity(&config, &key).await?;
         start(config.clone(), identity, &key, cache).await
     };
     let (node, uplink, connected) = tokio::select! {
@@ -78,6 +95,18 @@ pub async fn run(config: Config) -> Result<()> {
     admin::serve(&config.layout.socket(), node.clone(), stop).context("cannot serve the local socket")?;
     metrics::serve(node.clone()).await;
     tokio::spawn(follow_exits(node.clone()));
+    tokio::spawn(shortage::keep(node.clone()));
+    if let Some(clock) = &node.config.clock {
+        tokio::spawn(clock.clone().keep());
+    }
+    let behind = node.cache.clone();
+    tokio::spawn(async move { behind.write_behind().await });
+    let followed = node.clone();
+    let manifests = tokio::spawn(async move {
+        if let Err(error) = followed.static_pods.keep(&followed.fleet, &followed.outbox).await {
+            tracing::error!(error = format!("{error:#}"), "the folder of static pods is not followed");
+        }
+    });
     let uplink = tokio::spawn(uplink.run(node.clone(), connected));
     let end = tokio::select! {
         _ = terminate.recv() => End::Terminated,
@@ -85,14 +114,18 @@ pub async fn run(config: Config) -> Result<()> {
         Some(done) = stopped.recv() => End::Stop(done),
     };
     uplink.abort();
+    manifests.abort();
+    node.cache.write_shared();
+    if let Some(clock) = &node.config.clock {
+        clock.save();
+    }
     let _ = std::fs::remove_file(config.layout.socket());
     if let End::Stop(done) = end {
         tracing::info!("stopping all pods");
         node.fleet.halt().await;
         node.runtime.remove_all().await.context("cannot remove every sandbox")?;
-        Network::teardown(&network_config(&config, &key, &node.cache)?)
-            .await
-            .context("cannot remove the pod network")?;
+        node.followers.stop();
+        remove_network(&config, &key, &node.cache).await?;
         let (written, read) = tokio::sync::oneshot::channel();
         if done.send(written).is_ok() {
             // Ends when the asker was told: nothing is ever sent.
@@ -118,34 +151,6 @@ fn lock(config: &Config) -> Result<Flock<File>> {
     Ok(locked)
 }
 
-/// The identity of an earlier join, else a new one by the token; a server that is out of reach is waited for.
-async fn identity(config: &Config, key: &NodeKey) -> Result<Identity> {
-    let dir = config.layout.identity();
-    if let Some(identity) = Identity::load(&dir).context("cannot read the node's identity")? {
-        return Ok(identity);
-    }
-    let Some(token) = &config.join else {
-        bail!("this node is in no cluster yet: start it with --join TOKEN (`bramble token create` prints one)");
-    };
-    let token: JoinToken = token.parse().context("the join token cannot be read")?;
-    let mut pause = Duration::from_millis(200);
-    loop {
-        match Link::join(&token, &config.node_name, key).await {
-            Ok((identity, _)) => {
-                identity.save(&dir).context("cannot keep the node's identity")?;
-                tracing::info!(node = config.node_name, cluster = identity.cluster, "joined");
-                return Ok(identity);
-            }
-            Err(error @ (JoinError::Connect { .. } | JoinError::Stream(_))) => {
-                tracing::warn!(error = chain(&error), "cannot join yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(JOIN_PAUSE_MAX);
-            }
-            Err(error) => return Err(error).context("cannot join"),
-        }
-    }
-}
-
 /// All parts of the node. A node that knows its pod range starts its pods before it looks for a server.
 async fn start(
     config: Config,
@@ -155,7 +160,7 @@ async fn start(
 ) -> Result<(Node, Uplink, Option<Link>)> {
     let machine = machine(&config, &identity);
     let images = images(&config)?;
-    let status = machine.status(&node_images(&images), None, SystemClock.now());
+    let status = machine.status(&node_images(&images), Pressure::default(), None, SystemClock.now());
     let hello = Hello {
         protocol: PROTOCOL,
         node_name: identity.node_name.clone(),
@@ -163,37 +168,74 @@ async fn start(
         platform: format!("linux/{}", machine.architecture),
         node: serde_json::to_vec(&machine.node(&status))?,
     };
-    let uplink = Uplink::new(identity, hello, status);
+    let membership = Membership::new(&config, identity);
+    let mut uplink = Uplink::new(membership, hello, machine.node(&status), status)?;
     let mut connected = None;
-    if cache.pod_range().is_none() {
+    if cache.network().is_none() {
         let (link, accepted) = uplink.connect().await;
-        cache.set_pod_range(&accepted.pod_range)?;
+        cache.set_network(&accepted.network)?;
         connected = Some(link);
     }
     let short = key.short();
     let runtime = agent_runtime::Config::new(&config.layout.root, format!("bramble-{short}"));
     let runtime = Runtime::new(runtime).await.context("cannot open the runtime's state")?;
     let adopted = runtime.adopt().await.context("cannot look for running pods")?;
+    drop_unknown_roots(&config, &images, &adopted).await;
     let network =
         Network::setup(network_config(&config, key, &cache)?).await.context("cannot set up the pod network")?;
+    let static_pods = Arc::new(StaticPods::new(config.layout.manifests(), &machine.name));
+    let live = attached(&adopted, &[cache.pods(), static_pods.pods()].concat());
+    network.adopt(&live).await.context("cannot look after the links of running pods")?;
+    let followers = Followers::start(&config, (&short, &machine.name), &network, &cache).await?;
     let outbox = Arc::new(Outbox::default());
-    let fleet = fleet(&config, &machine, &runtime, &images, &network, &cache, &outbox, adopted).await?;
+    let tokens = Arc::new(Tokens::default());
+    let volumes = PodVolumes {
+        volumes: pod_volumes(&config),
+        cache: cache.clone(),
+        tokens: tokens.clone(),
+        reporter: outbox.clone(),
+    };
+    let fleet = fleet(&config, &machine, &runtime, &images, &network, volumes, &outbox, adopted).await?;
     let ends = broadcast::Sender::new(ENDS_MAX);
+    let volumes = pod_volumes(&config);
     let node = Node {
         config: Arc::new(config),
         fleet,
         runtime,
         images,
+        volumes,
         network,
+        followers,
         cache,
         outbox,
+        tokens,
+        static_pods,
         machine: Arc::new(machine),
+        shortage: Arc::default(),
+        sampler: Arc::default(),
         ends,
     };
     for pod in node.cache.pods() {
-        node.fleet.put(pod).await;
+        if !static_pods::is_mirror(&pod) {
+            node.fleet.put(pod).await;
+        }
     }
+    node.static_pods.read(&node.fleet, &node.outbox).await;
     Ok((node, uplink, connected))
+}
+
+/// A killed agent may have mounted a root for a container that it never came to make, or not have removed one that was
+/// over: nobody knows those. What a record or a sandbox names is left to its pod.
+async fn drop_unknown_roots(config: &Config, images: &Images, adopted: &[SandboxStatus]) {
+    let mut known = Records::new(config.layout.pods()).container_ids();
+    known.extend(adopted.iter().flat_map(|sandbox| &sandbox.containers).map(|container| container.spec.id.clone()));
+    let snapshots = images.snapshots();
+    for id in snapshots.list().unwrap_or_default().into_iter().filter(|id| !known.contains(id)) {
+        match snapshots.remove(&id).await {
+            Ok(()) => tracing::info!(id, "the root of a container that was never made is removed"),
+            Err(error) => tracing::warn!(id, error = chain(&error), "the root of an unknown container is not removed"),
+        }
+    }
 }
 
 /// Dead sandboxes (after a reboot, say) are cleared away; live ones are given to their pods.
@@ -204,7 +246,7 @@ async fn fleet(
     runtime: &Runtime,
     images: &Images,
     network: &Network,
-    cache: &Arc<Cache>,
+    volumes: PodVolumes,
     outbox: &Arc<Outbox>,
     adopted: Vec<SandboxStatus>,
 ) -> Result<Fleet> {
@@ -217,12 +259,13 @@ async fn fleet(
             tracing::warn!(uid, error = chain(&error), "a dead sandbox is not wholly removed");
         }
     }
+    let told = volumes.cache.network().context("the cluster's network is not known yet")?;
     let ports = Ports {
         runtime: Arc::new(PodRuntime(runtime.clone())),
         images: Arc::new(PodImages(images.clone())),
         network: Arc::new(PodNetworks(network.clone())),
-        volumes: Arc::new(PodVolumes { volumes: Volumes::new(config.layout.pods()), cache: cache.clone() }),
-        objects: cache.clone(),
+        objects: volumes.cache.clone(),
+        volumes: Arc::new(volumes),
         reporter: outbox.clone(),
         clock: Arc::new(SystemClock),
     };
@@ -234,8 +277,13 @@ async fn fleet(
         log_root: config.layout.logs(),
         link_root: config.layout.log_links(),
         records: Records::new(config.layout.pods()),
+        cluster_dns: ClusterDns { servers: vec![told.dns], domain: told.domain },
     };
     Ok(Fleet::new(ports, settings, live))
+}
+
+fn pod_volumes(config: &Config) -> Volumes {
+    Volumes::new(config.layout.pods(), config.layout.local_path())
 }
 
 pub fn images(config: &Config) -> Result<Images> {
@@ -247,11 +295,24 @@ pub fn images(config: &Config) -> Result<Images> {
     Images::open(images).context("cannot open the node's images")
 }
 
+/// Takes away links, routes and rules; needs no running agent.
+pub async fn remove_network(config: &Config, key: &NodeKey, cache: &Cache) -> Result<()> {
+    // A node that never heard of its network has none.
+    let Some(network) = cache.network() else { return Ok(()) };
+    let removed = Network::teardown(&network_config(config, key, cache)?).await;
+    Proxy::teardown(&followers::proxy_config(&key.short(), &config.node_name, &network)?)
+        .context("cannot remove the rules of Services")?;
+    removed.context("cannot remove the pod network")
+}
+
 pub fn network_config(config: &Config, key: &NodeKey, cache: &Cache) -> Result<agent_network::Config> {
-    let range = cache.pod_range().context("the node's pod range is not known yet")?;
+    let network = cache.network().context("the node's pod range is not known yet")?;
     Ok(agent_network::Config {
-        pod_range: range.trim().parse().context("the node's pod range")?,
-        cluster_range: config.cluster_range,
+        pod_range: network.pod_range.parse().context("the node's pod range")?,
+        cluster_range: network.cluster_range.parse().context("the cluster's pod range")?,
+        service_range: network.service_range.parse().context("the range of Services")?,
+        vxlan_id: agent_network::VXLAN_ID,
+        vxlan_port: agent_network::VXLAN_PORT,
         node: key.short(),
         state_dir: config.layout.network(),
         mtu: None,
@@ -269,15 +330,13 @@ pub fn node_images(images: &Images) -> Vec<NodeImage> {
 }
 
 fn machine(config: &Config, identity: &Identity) -> Machine {
-    let storage = nix::sys::statvfs::statvfs(&config.layout.root);
-    #[allow(clippy::unnecessary_cast, reason = "both are 32 bits wide on armv7")]
-    let storage_bytes = storage.map_or(0, |disk| disk.blocks() as u64 * disk.fragment_size() as u64);
+    let storage_bytes = shortage::disk(&config.layout.root).map_or(0, |(space, _)| space.whole);
     let address = own_address(&identity.addresses).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Machine::read(identity.node_name.clone(), vec![address.to_string()], storage_bytes)
 }
 
 /// The address this machine has on its default route, else towards the server; nothing is sent.
-fn own_address(servers: &[String]) -> Option<IpAddr> {
+pub fn own_address(servers: &[String]) -> Option<IpAddr> {
     let towards = |target: &str| {
         let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
         socket.connect(target).ok()?;

@@ -1,13 +1,14 @@
 //! Logs and exec, as the server asks for them on a user's behalf.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent_pods::machine::Phase;
 use agent_runtime::{ExecHandle, ExecSpec};
 use agent_streams::LogReader;
 use control_api::stream::{ExecInput, ExecOutput, ExecRequest, LogRequest};
 use control_wire::{ExecPipe, LogSink};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
 
 use crate::adapters::chain;
@@ -15,6 +16,8 @@ use crate::daemon::Node;
 
 /// What is read of a process at a time.
 const CHUNK_BYTES: usize = 32 << 10;
+/// What a process has to end by itself when its client left.
+const LEAVE_GRACE: Duration = Duration::from_secs(5);
 
 pub fn log_folder(root: &std::path::Path, request: &LogRequest) -> PathBuf {
     let pod = format!("{}_{}_{}", request.namespace, request.pod, request.pod_uid);
@@ -88,10 +91,10 @@ async fn start(node: &Node, request: &ExecRequest) -> Result<ExecHandle, String>
     node.runtime.exec(&request.pod_uid, &id, spec).await.map_err(|error| chain(&error))
 }
 
-/// Carries bytes both ways until the process has ended and all it wrote was sent.
+/// Carries bytes both ways until the process has ended and all it wrote was sent, or the client is gone.
 async fn bridge(
     mut handle: ExecHandle,
-    mut input: mpsc::Receiver<ExecInput>,
+    input: mpsc::Receiver<ExecInput>,
     output: &mpsc::Sender<ExecOutput>,
 ) -> ExecOutput {
     let mut stdin = handle.stdin.take();
@@ -99,29 +102,17 @@ async fn bridge(
         tokio::spawn(pump(handle.stdout.take(), output.clone(), ExecOutput::Stdout)),
         tokio::spawn(pump(handle.stderr.take(), output.clone(), ExecOutput::Stderr)),
     ];
-    let feed = |handle: &ExecHandle, columns, rows| {
-        if let Err(error) = handle.resize(columns, rows) {
+    let resizer = handle.resizer();
+    let resize = |columns, rows| {
+        if let Err(error) = resizer.resize(columns, rows) {
             tracing::debug!(error = chain(&error), "a terminal is not resized");
         }
     };
-    let code = loop {
-        let message = tokio::select! {
-            code = handle.wait() => break Some(code),
-            message = input.recv() => message,
-        };
-        match message {
-            Some(ExecInput::Stdin(bytes)) => {
-                if let Some(writer) = &mut stdin
-                    && writer.write_all(&bytes).await.is_err()
-                {
-                    stdin = None;
-                }
-            }
-            Some(ExecInput::CloseStdin) => stdin = None,
-            Some(ExecInput::Resize { columns, rows }) => feed(&handle, columns, rows),
-            // The client is gone: dropping the handle ends the process.
-            None => break None,
-        }
+    let code = tokio::select! {
+        code = handle.wait() => Some(code),
+        _fed = feed(input, &mut stdin, resize, false) => None,
+        // A process that reads nothing must not hide that the client left.
+        () = output.closed() => None,
     };
     for reader in readers {
         if code.is_none() {
@@ -132,11 +123,48 @@ async fn bridge(
     match code {
         Some(Ok(code)) => ExecOutput::Exited { code },
         Some(Err(error)) => ExecOutput::Failed { message: chain(&error) },
-        None => ExecOutput::Failed { message: "the client went away".to_owned() },
+        None => {
+            drop((stdin, resizer));
+            leave(handle).await;
+            ExecOutput::Failed { message: "the client went away".to_owned() }
+        }
     }
 }
 
-async fn pump(
+/// The process reads the end of its input, or its terminal hangs up; one that goes on all the same is killed.
+async fn leave(mut handle: ExecHandle) {
+    handle.hang_up();
+    let _ended = tokio::time::timeout(LEAVE_GRACE, handle.wait()).await;
+}
+
+/// Gives a process what the client sends, until the client is gone or, with `until_closed`, its stdin ends.
+pub async fn feed(
+    mut input: mpsc::Receiver<ExecInput>,
+    stdin: &mut Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    resize: impl Fn(u16, u16),
+    until_closed: bool,
+) {
+    while let Some(message) = input.recv().await {
+        match message {
+            ExecInput::Stdin(bytes) => {
+                if let Some(writer) = stdin
+                    && writer.write_all(&bytes).await.is_err()
+                {
+                    *stdin = None;
+                }
+            }
+            ExecInput::CloseStdin => {
+                *stdin = None;
+                if until_closed {
+                    return;
+                }
+            }
+            ExecInput::Resize { columns, rows } => resize(columns, rows),
+        }
+    }
+}
+
+pub async fn pump(
     from: Option<Box<dyn AsyncRead + Send + Unpin>>,
     output: mpsc::Sender<ExecOutput>,
     wrap: fn(Vec<u8>) -> ExecOutput,

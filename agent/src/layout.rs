@@ -26,8 +26,28 @@ impl Layout {
         self.root.join("agent")
     }
 
+    /// A join token left for this node, readable by root alone; removed once it has joined.
+    pub fn join_file(&self) -> PathBuf {
+        self.root.join("join")
+    }
+
+    /// What of a flashed card outlasts its power.
+    pub fn card(&self) -> PathBuf {
+        self.root.join("card")
+    }
+
     pub fn cache(&self) -> PathBuf {
         self.identity().join("cache")
+    }
+
+    /// Data of volumes of class `local-path`, which outlives their pods.
+    pub fn local_path(&self) -> PathBuf {
+        self.root.join("local-path")
+    }
+
+    /// Manifests of static pods.
+    pub fn manifests(&self) -> PathBuf {
+        self.root.join("manifests")
     }
 
     pub fn pods(&self) -> PathBuf {

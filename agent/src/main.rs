@@ -2,17 +2,30 @@
 
 mod adapters;
 mod admin;
+mod attach;
 mod cache;
+mod card;
 mod checks;
 mod cli;
+mod clock;
 mod config;
 mod daemon;
+mod doctor;
 mod exec;
+mod followers;
+mod forward;
+mod joining;
 mod layout;
+mod membership;
 mod metrics;
 mod offline;
 mod outbox;
+mod shortage;
+mod state;
+mod static_pods;
+mod tokens;
 mod uplink;
+mod usage;
 mod verbs;
 
 use std::process::ExitCode;

@@ -48,7 +48,7 @@ async fn answer(mut stream: TcpStream, node: Node) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-fn render(node: &Node) -> String {
+pub fn render(node: &Node) -> String {
     let pods = node.fleet.list();
     let states = pods.iter().filter_map(|pod| node.fleet.state(pod.metadata.uid.as_deref()?));
     let (mut running, mut restarts) = (0_u64, 0_i64);

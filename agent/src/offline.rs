@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use agent_network::Network;
 use agent_runtime::{ContainerState, Runtime};
 use agent_volumes::Volumes;
 use anyhow::{Context, Result};
@@ -11,7 +10,7 @@ use control_wire::NodeKey;
 use crate::adapters::chain;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::daemon::{images, network_config};
+use crate::daemon::{images, remove_network};
 
 /// The grace of a pod whose object is not at hand.
 const GRACE_SECONDS: i64 = 30;
@@ -46,9 +45,7 @@ pub async fn stop(config: &Config) -> Result<()> {
         }
     }
     runtime.remove_all().await.context("cannot remove every sandbox")?;
-    if let Ok(network) = network_config(config, &key, &cache) {
-        Network::teardown(&network).await.context("cannot remove the pod network")?;
-    }
+    remove_network(config, &key, &cache).await?;
     release(config).await
 }
 
@@ -60,7 +57,7 @@ async fn release(config: &Config) -> Result<()> {
             eprintln!("bramble-agent: {}", chain(&error));
         }
     }
-    let volumes = Volumes::new(config.layout.pods());
+    let volumes = Volumes::new(config.layout.pods(), config.layout.local_path());
     let Ok(folders) = std::fs::read_dir(config.layout.pods()) else { return Ok(()) };
     for uid in folders.flatten().filter_map(|folder| folder.file_name().into_string().ok()) {
         match volumes.unmount(&uid) {

@@ -12,8 +12,10 @@ const EVENTS_MAX: usize = 1000;
 
 #[derive(Default)]
 struct Waiting {
+    mirrors: HashMap<String, Report>,
     statuses: HashMap<String, Report>,
     gone: Vec<Report>,
+    volumes: HashMap<String, Report>,
     events: VecDeque<Report>,
     node: Option<Report>,
 }
@@ -39,12 +41,26 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Everything that waits, ends last.
+    pub fn volume_gone(&self, name: &str, uid: &str) {
+        let report = Report::VolumeGone { name: name.to_owned(), uid: uid.to_owned() };
+        self.waiting().volumes.insert(uid.to_owned(), report);
+        self.filled.notify_one();
+    }
+
+    /// A static pod for the API to show.
+    pub fn mirror(&self, uid: &str, json: Vec<u8>) {
+        self.waiting().mirrors.insert(uid.to_owned(), Report::Mirror { uid: uid.to_owned(), json });
+        self.filled.notify_one();
+    }
+
+    /// Everything that waits, ends last, and what the API is to show before what is said of it.
     pub fn take(&self) -> Vec<Report> {
         let mut waiting = self.waiting();
         let mut all: Vec<Report> = waiting.node.take().into_iter().collect();
+        all.extend(waiting.mirrors.drain().map(|(_, report)| report));
         all.extend(waiting.events.drain(..));
         all.extend(waiting.statuses.drain().map(|(_, report)| report));
+        all.extend(waiting.volumes.drain().map(|(_, report)| report));
         all.append(&mut waiting.gone);
         all
     }
@@ -57,7 +73,11 @@ impl Outbox {
                 Report::PodStatus { uid, .. } => {
                     waiting.statuses.entry(uid.clone()).or_insert(report);
                 }
+                Report::Mirror { uid, .. } => {
+                    waiting.mirrors.entry(uid.clone()).or_insert(report);
+                }
                 Report::PodGone { .. } => waiting.gone.push(report),
+                Report::VolumeGone { uid, .. } => drop(waiting.volumes.insert(uid.clone(), report)),
                 Report::Event { .. } => waiting.events.push_back(report),
                 Report::NodeStatus { .. } => {
                     waiting.node.get_or_insert(report);

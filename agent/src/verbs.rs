@@ -1,6 +1,5 @@
 //! The verbs of the command line.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use agent_pods::machine::{Phase, State};
@@ -9,8 +8,8 @@ use agent_runtime::{ExecSpec, Runtime};
 use agent_streams::LogReader;
 use anyhow::{Context, Result, bail};
 use control_api::stream::LogRequest;
+use control_api::view::core::Pod;
 use control_wire::NodeKey;
-use k8s_openapi::api::core::v1::Pod;
 use tokio::io::{AsyncWriteExt, copy};
 
 use crate::adapters::chain;
@@ -18,7 +17,8 @@ use crate::admin;
 use crate::cache::Cache;
 use crate::cli::{Cli, ImageVerb, Verb};
 use crate::config::Config;
-use crate::{daemon, exec, offline};
+use crate::shortage::images_of;
+use crate::{card, daemon, doctor, exec, offline};
 
 /// Threads for file systems and archives; they end when idle.
 const BLOCKING_THREADS_MAX: usize = 8;
@@ -51,10 +51,15 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 async fn carry_out(config: Config, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Stop => stop(&config).await?,
+        Verb::Doctor => {
+            let good = doctor::run(&config);
+            return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Verb::Reset => {
             stop(&config).await?;
             reset(&config)?;
         }
+        Verb::Card { verb, root } => card::run(&root, &verb).await?,
         Verb::Image { verb } => image(&config, verb).await?,
         Verb::Pods => pods(&config)?,
         Verb::Logs { pod, container, follow, previous, timestamps, tail } => {
@@ -151,14 +156,7 @@ async fn image(config: &Config, verb: ImageVerb) -> Result<()> {
         }
         ImageVerb::Prune => {
             let pods = Cache::open(config.layout.cache())?.pods();
-            let specs = pods.iter().filter_map(|pod| pod.spec.as_ref());
-            let containers = specs.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-            let mut in_use = BTreeSet::new();
-            for name in containers.filter_map(|container| container.image.as_deref()) {
-                if let Some(image) = images.get(name)? {
-                    in_use.insert(image.id);
-                }
-            }
+            let in_use = images_of(&pods, &images)?;
             let pruned = images.prune(&in_use).await?;
             println!(
                 "removed {} images, {} layers, {} MiB",

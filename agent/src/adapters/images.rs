@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use agent_oci::{Credentials, Images, PullReason};
+use agent_oci::{Credentials, Images, PlatformsError, PullReason};
 use agent_pods::ports::{BoxFuture, Image, PortError, PortResult, PullFailure, UserIds};
+use control_api::image::{PlatformsAnswer, PlatformsRequest};
+use control_wire::PlatformsReply;
 
 use super::told;
 
@@ -21,6 +23,29 @@ fn image(from: agent_oci::Image) -> Image {
     }
 }
 
+fn credentials(image: &str, pull_secrets: &[Vec<u8>]) -> Credentials {
+    let mut credentials = Credentials::none();
+    for secret in pull_secrets {
+        if let Err(error) = credentials.add_docker_config(secret) {
+            tracing::warn!(image, error = super::chain(&error), "a pull secret cannot be read");
+        }
+    }
+    credentials
+}
+
+/// Answers the server, which wants to know where an image can run.
+pub async fn platforms(images: Images, request: PlatformsRequest, reply: PlatformsReply) {
+    let PlatformsRequest { image, secrets } = request;
+    let answer = match images.platforms(&image, &credentials(&image, &secrets)).await {
+        Ok(platforms) => PlatformsAnswer::Known(platforms),
+        Err(PlatformsError::Unknowable(message)) => PlatformsAnswer::Unknowable { message },
+        Err(PlatformsError::Unreachable(message)) => PlatformsAnswer::Unreachable { message },
+    };
+    if let Err(error) = reply.answer(&answer).await {
+        tracing::debug!(image, error = super::chain(&error), "an image's platforms did not reach the server");
+    }
+}
+
 impl agent_pods::ports::Images for PodImages {
     fn get(&self, name: &str) -> PortResult<Option<Image>> {
         Ok(self.0.get(name).map_err(told)?.map(image))
@@ -29,12 +54,7 @@ impl agent_pods::ports::Images for PodImages {
     fn pull(&self, name: &str, pull_secrets: Vec<Vec<u8>>) -> BoxFuture<'_, Result<Image, PullFailure>> {
         let name = name.to_owned();
         Box::pin(async move {
-            let mut credentials = Credentials::none();
-            for secret in pull_secrets {
-                if let Err(error) = credentials.add_docker_config(&secret) {
-                    tracing::warn!(image = name, error = super::chain(&error), "a pull secret cannot be read");
-                }
-            }
+            let credentials = credentials(&name, &pull_secrets);
             let pulled = self.0.pull(&name, &credentials, |_| {}).await;
             pulled.map(image).map_err(|error| PullFailure {
                 reason: match error.reason() {

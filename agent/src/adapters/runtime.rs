@@ -2,14 +2,15 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use agent_pods::ports::{
-    BoxFuture, ContainerSpec, Exit, Found, FoundState, PortResult, Propagation, SandboxSpec, StartError,
+    BoxFuture, ContainerSpec, Exec, ExecEnd, Exit, Found, FoundState, PortResult, Propagation, SandboxSpec, Seccomp,
+    StartError,
 };
 use agent_pods::resources::{Limits, QosClass};
 use agent_runtime as runtime;
 use agent_runtime::{ContainerState, ContainerStatus, Runtime};
 use jiff::Timestamp;
 
-use super::{chain, told};
+use super::{chain, command, told};
 
 pub struct PodRuntime(pub Runtime);
 
@@ -97,7 +98,11 @@ fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
         capabilities_drop: spec.capabilities_drop,
         read_only_rootfs: spec.read_only_rootfs,
         no_new_privileges: spec.no_new_privileges,
-        seccomp: if spec.seccomp_unconfined { runtime::Seccomp::Unconfined } else { runtime::Seccomp::RuntimeDefault },
+        seccomp: match spec.seccomp {
+            Seccomp::RuntimeDefault => runtime::Seccomp::RuntimeDefault,
+            Seccomp::Unconfined => runtime::Seccomp::Unconfined,
+            Seccomp::Localhost(profile) => runtime::Seccomp::Localhost(profile),
+        },
         masked_paths: unmasked.clone(),
         readonly_paths: unmasked,
         tty: spec.tty,
@@ -106,6 +111,7 @@ fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
         oom_score_adj: Some(spec.oom_score_adj),
         log_path: spec.log_path,
         termination_message_path: spec.termination_message_path,
+        target: spec.target,
     }
 }
 
@@ -120,7 +126,12 @@ impl agent_pods::ports::Runtime for PodRuntime {
             let made = self.0.create_container(&uid, container(spec)).await;
             // As with containerd, whose containers exist before their process is tried: a command that cannot be run
             // is an error of the start.
-            made.map(drop).map_err(|error| StartError::Start(chain(&error)))
+            made.map(drop).map_err(|error| match error {
+                runtime::RuntimeError::Unenforceable { .. } | runtime::RuntimeError::Seccomp { .. } => {
+                    StartError::Create(chain(&error))
+                }
+                error => StartError::Start(chain(&error)),
+            })
         })
     }
 
@@ -132,6 +143,15 @@ impl agent_pods::ports::Runtime for PodRuntime {
     fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>> {
         let (uid, id) = (uid.to_owned(), id.to_owned());
         Box::pin(async move { self.0.signal(&uid, &id, signal).await.map_err(told) })
+    }
+
+    fn exec(&self, uid: &str, id: &str, exec: Exec) -> BoxFuture<'_, PortResult<ExecEnd>> {
+        let (uid, id) = (uid.to_owned(), id.to_owned());
+        Box::pin(async move {
+            let spec = runtime::ExecSpec { args: exec.command, ..runtime::ExecSpec::default() };
+            let handle = self.0.exec(&uid, &id, spec).await.map_err(told)?;
+            command::run(handle, exec.timeout, exec.output_bytes_max).await
+        })
     }
 
     fn remove_container(&self, uid: &str, id: &str) -> BoxFuture<'_, PortResult<()>> {
