@@ -29,6 +29,7 @@ mod raw;
 mod samples;
 #[path = "cluster/start.rs"]
 mod start;
+#[allow(dead_code, reason = "shared with the other benches")]
 #[path = "cluster/table.rs"]
 mod table;
 

@@ -170,6 +170,14 @@ impl Cluster {
         found
     }
 
+    /// The cgroup that all pods of this node lie below: its name is that of the node's tables of rules, too.
+    pub fn cgroup_parent(&self) -> Option<String> {
+        let tables = self.namespace.sh("nft list tables").out;
+        let at = tables.find("bramble-")? + "bramble-".len();
+        let key: String = tables[at..].chars().take_while(char::is_ascii_hexdigit).collect();
+        Some(format!("bramble-{key}"))
+    }
+
     /// Kills one of the cluster's own programs without a chance to tidy up.
     pub fn kill_9(&self, name: &str) {
         let pid = self.pid(name).unwrap_or_else(|| panic!("{name}.pid is there"));

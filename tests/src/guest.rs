@@ -3,16 +3,39 @@
 //! Its root is a tmpfs filled from an initramfs, so that it needs neither disk nor driver. Nothing is installed: the
 //! kernel is unpacked below `target/guest-kernel`. Emulation alone, since /dev/kvm is not to be trusted where it exists.
 
+pub mod arch;
+pub mod card;
+pub mod debian;
+pub mod disk;
+pub mod machine;
+mod shell;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::program::{Said, eventually};
 
 const BUSYBOX: &str = "/bin/busybox";
+const QEMU: &str = "qemu-system-x86_64";
 const MEMORY_MIB: u32 = 1536;
+
+/// What a node needs of the kernel. Nobody loads them by name: the kernel does when they are asked for.
+pub const NODE_MODULES: [&str; 11] = [
+    "overlay",
+    "veth",
+    "vxlan",
+    "nf_conntrack_netlink",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_fib_ipv4",
+    "nft_masq",
+    "nft_nat",
+    "nft_numgen",
+    "nft_reject_ipv4",
+];
 
 /// The first stage fills a root that pivot_root(2) may leave, which it may not from an initramfs itself.
 const INIT: &str = r#"#!/bin/busybox sh
@@ -25,7 +48,9 @@ if [ "$1" != again ]; then
 fi
 /bin/busybox --install -s /bin
 export PATH=/bin
-mkdir -p /proc /sys /dev /tmp /etc /var /run /root
+mkdir -p /proc /sys /dev /tmp /etc /var /run /root /sbin
+# The kernel calls it by this name for what it lacks, as everywhere.
+ln -sf /bin/busybox /sbin/modprobe
 chmod 1777 /tmp
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -44,12 +69,19 @@ reboot -f
 /// A machine that has not been switched on yet.
 pub struct Guest {
     folder: TempDir,
+    disks: Vec<PathBuf>,
+    /// More words of the kernel's command line.
+    words: String,
 }
 
 impl Guest {
     /// One with busybox and nothing else.
     pub fn new() -> Self {
-        let guest = Self { folder: tempfile::tempdir().expect("a folder for the guest") };
+        let guest = Self {
+            folder: tempfile::tempdir().expect("a folder for the guest"),
+            disks: Vec::new(),
+            words: String::new(),
+        };
         for dir in ["bin", "new"] {
             fs::create_dir_all(guest.root().join(dir)).expect("the guest's root");
         }
@@ -105,9 +137,37 @@ impl Guest {
         fs::copy(file, self.inside(Path::new(to))).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
+    /// Boots the kernel with a further word.
+    pub fn append(&mut self, word: &str) {
+        self.words = format!("{} {word}", self.words);
+    }
+
+    /// Plugs in an empty disk: the first is /dev/vda. It needs the modules virtio_pci and virtio_blk. The disk's file on
+    /// this machine is for after the guest's end.
+    pub fn plug_disk(&mut self, size_bytes: u64) -> PathBuf {
+        let file = self.folder.path().join(format!("disk-{}", self.disks.len()));
+        let sized = fs::File::create(&file).and_then(|disk| disk.set_len(size_bytes));
+        sized.expect("a sparse file in the test's folder");
+        self.disks.push(file.clone());
+        file
+    }
+
     /// Boots it, runs a shell script, which ends at the first command that fails, in it and switches it off: what the console showed, when the script ended with 0.
     #[track_caller]
     pub fn run(&self, script: &str, seconds: u64) -> String {
+        let mut machine = self.boot(script, Command::new(QEMU));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("the guest switches itself off", seconds, || !matches!(machine.try_wait(), Ok(None)));
+        }));
+        drop(machine.kill());
+        drop(machine.wait());
+        let shown = self.shown();
+        assert!(ended.is_ok() && shown.contains("\nguest: ended with 0\n"), "the guest failed:\n{shown}");
+        shown
+    }
+
+    /// Starts it by a command that may hold further devices.
+    fn boot(&self, script: &str, mut qemu: Command) -> Child {
         fs::write(self.root().join("script"), script).expect("the guest's root");
         let disk = self.folder.path().join("initrd");
         let pack = format!("{BUSYBOX} find . | {BUSYBOX} cpio -o -H newc");
@@ -115,25 +175,30 @@ impl Guest {
         let mut shell = Command::new("sh");
         shell.args(["-c", &pack]).current_dir(self.root()).stdout(archive).stderr(Stdio::null());
         assert!(shell.status().expect("a shell").success(), "{pack} failed");
-        let console = self.folder.path().join("console");
-        let mut machine = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", &MEMORY_MIB.to_string()])
-            .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", &format!("file:{}", console.display())])
-            .args(["-append", "console=ttyS0 quiet panic=-1", "-kernel"])
+        qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", &MEMORY_MIB.to_string()])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .args(["-chardev", &format!("file,id=console,path={}", self.console().display())])
+            // The first serial port, whatever the command has already.
+            .args(["-device", "isa-serial,chardev=console,index=0"])
+            .args(["-append", &format!("console=ttyS0 quiet panic=-1{}", self.words), "-kernel"])
             .arg(kernel())
             .arg("-initrd")
             .arg(disk)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("qemu-system-x86_64 is installed: scripts/install-dependencies test");
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually("the guest switches itself off", seconds, || !matches!(machine.try_wait(), Ok(None)));
-        }));
-        drop(machine.kill());
-        drop(machine.wait());
-        let shown = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).replace('\r', "");
-        assert!(ended.is_ok() && shown.contains("\nguest: ended with 0\n"), "the guest failed:\n{shown}");
-        shown
+            .stdin(Stdio::null());
+        for (number, disk) in self.disks.iter().enumerate() {
+            qemu.args(["-drive", &format!("if=none,id=disk{number},format=raw,file={}", disk.display())])
+                .args(["-device", &format!("virtio-blk-pci,drive=disk{number}")]);
+        }
+        qemu.spawn().expect("qemu-system-x86_64 is installed: scripts/install-dependencies test")
+    }
+
+    fn console(&self) -> PathBuf {
+        self.folder.path().join("console")
+    }
+
+    /// What its console has shown so far.
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.console()).unwrap_or_default()).replace('\r', "")
     }
 }
 

@@ -17,20 +17,38 @@ pub struct Namespace {
 impl Namespace {
     /// A new namespace with loopback up and a default route to nowhere, so that "the default address" exists.
     pub fn create() -> Self {
+        let namespace = Self::bare();
+        // Stands for the machine's link to the world; its other end is in the namespace too.
+        namespace.ip("link add eth0 type veth peer name lan0");
+        namespace.ip("addr add 192.168.77.10/24 dev eth0");
+        namespace.ip("link set eth0 up");
+        namespace.ip("link set lan0 up");
+        namespace.ip("route add default via 192.168.77.1 dev eth0");
+        namespace
+    }
+
+    /// A new namespace with nothing but loopback.
+    pub fn bare() -> Self {
         let name = format!("brt{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         Said::by(Command::new("ip").args(["netns", "add", &name])).ok();
         let namespace = Self { name };
-        let ip = |words: &str| {
-            Said::by(Command::new("ip").args(["-n", &namespace.name]).args(words.split(' '))).ok().to_owned()
-        };
-        ip("link set lo up");
-        // Stands for the machine's link to the world; its other end is in the namespace too.
-        ip("link add eth0 type veth peer name lan0");
-        ip("addr add 192.168.77.10/24 dev eth0");
-        ip("link set eth0 up");
-        ip("link set lan0 up");
-        ip("route add default via 192.168.77.1 dev eth0");
+        namespace.ip("link set lo up");
         namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An `ip` command inside.
+    pub fn ip(&self, words: &str) -> String {
+        let words = words.split_whitespace();
+        Said::by(Command::new("ip").args(["-n", &self.name]).args(words)).ok().to_owned()
+    }
+
+    /// A shell line inside.
+    pub fn sh(&self, line: &str) -> Said {
+        Said::by(self.command(Path::new("sh")).args(["-c", line]))
     }
 
     /// Moves the calling thread inside, and with it every thread that it starts from now on.

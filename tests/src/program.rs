@@ -26,6 +26,18 @@ pub fn kubectls() -> Vec<PathBuf> {
     if found.is_empty() { vec![kubectl()] } else { found }
 }
 
+/// One of each kind of client: of 1.27, 1.30 and 1.33 on this machine, and the newest, else the one there is.
+pub fn each_kubectl() -> Vec<PathBuf> {
+    let folder = Path::new("/usr/lib/google-cloud-sdk/bin");
+    let mut found: Vec<PathBuf> = [27, 30, 33]
+        .map(|minor| folder.join(format!("kubectl.1.{minor}")))
+        .into_iter()
+        .filter(|path| path.exists())
+        .collect();
+    found.push(std::env::var_os("KUBECTL_NEWEST").map_or_else(kubectl, PathBuf::from));
+    found
+}
+
 /// What a program left behind.
 #[derive(Debug, Clone)]
 pub struct Said {
@@ -46,6 +58,11 @@ impl Said {
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
             what,
         }
+    }
+
+    /// What a program left behind on another machine.
+    pub fn in_place(place: &str, what: &str, code: i32, out: String, err: String) -> Self {
+        Self { code, out, err, what: format!("{place}: {what}") }
     }
 
     /// It ended with 0; what it printed.

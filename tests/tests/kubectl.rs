@@ -133,8 +133,7 @@ fn logs_follow_and_exec_talks_to_the_process() {
     let mut follow =
         cluster.kubectl_command(std::path::Path::new("timeout"), &["30", "kubectl", "logs", "-f", "brief"]);
     assert_eq!(Said::by(&mut follow).ok(), "first\nlast\n");
-    // Older ones speak SPDY by POST, which is not served.
-    for kubectl in kubectls().iter().filter(|path| !path.ends_with("kubectl.1.29")) {
+    for kubectl in &kubectls() {
         let run = |words: &[&str]| {
             Said::by(cluster.kubectl_command(kubectl, words).env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"))
         };

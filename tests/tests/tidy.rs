@@ -11,6 +11,7 @@ const SCRIPT_LINES_MAX: usize = 60;
 /// What each crate may use of the workspace, and nothing else.
 const DIRECTION: &[(&str, &[&str])] = &[
     ("control-api", &[]),
+    ("control-card", &[]),
     ("control-wire", &["control-api"]),
     ("control-pki", &["control-api", "control-wire"]),
     ("control-store", &["control-api"]),
@@ -22,8 +23,30 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ),
     ("control-scheduler", &["control-api", "control-client"]),
     ("control-controllers", &["control-api", "control-client"]),
-    ("control-cli", &["control-api", "control-wire", "control-pki"]),
-    ("agent-network", &["control-api", "control-wire"]),
+    ("control-cli", &["control-api", "control-card", "control-wire", "control-pki", "images"]),
+    ("images", &[]),
+    (
+        "agent",
+        &[
+            "agent-announce",
+            "agent-dns",
+            "agent-network",
+            "agent-oci",
+            "agent-pods",
+            "agent-proxy",
+            "agent-runtime",
+            "agent-streams",
+            "agent-volumes",
+            "control-api",
+            "control-card",
+            "control-wire",
+        ],
+    ),
+    ("agent-announce", &["control-api"]),
+    ("agent-dns", &["control-api", "control-wire"]),
+    ("agent-nft", &[]),
+    ("agent-network", &["agent-nft", "control-api", "control-wire"]),
+    ("agent-proxy", &["agent-nft", "control-api", "control-wire"]),
     ("agent-oci", &["control-api", "control-wire"]),
     ("agent-pods", &["control-api", "control-wire"]),
     ("agent-runtime", &["control-api", "control-wire"]),
@@ -38,13 +61,13 @@ const OWNERS: &[(&str, &str)] = &[
     ("libcontainer", "agent-runtime"),
     ("libcgroups", "agent-runtime"),
     ("cgroups-rs", "agent-runtime"),
-    ("netlink-bindings", "agent-network"),
+    ("netlink-bindings", "agent-nft"),
     ("rtnetlink", "agent-network"),
 ];
 
 const BANNED: &[&str] = &["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "serde_yaml", "rustables"];
 
-const UNSAFE_ALLOWED: &[&str] = &["agent/runtime", "agent/network", "agent/proxy"];
+const UNSAFE_ALLOWED: &[&str] = &["agent/runtime", "agent/network", "agent/nft", "agent/proxy"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()

@@ -90,7 +90,9 @@ fn a_rolling_update_keeps_the_allowed_pods_ready() {
         .collect();
     watch.wait().unwrap();
     assert!(seen.len() > 6, "the watch saw too little: {seen:?}");
-    assert!(seen.iter().all(|(ready, all)| *ready >= 3 && *all <= 5), "{seen:?}");
+    // Surge is counted by what the ReplicaSets are told to have, as in Kubernetes: a pod that one of them is about to
+    // delete may live for a moment beside its successor.
+    assert!(seen.iter().all(|(ready, all)| *ready >= 3 && *all <= 6), "{seen:?}");
 }
 
 #[test]

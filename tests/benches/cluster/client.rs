@@ -67,12 +67,13 @@ pub struct Connection {
 
 impl Connection {
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Incoming)> {
+        let kind = if method == Method::PATCH { "application/strategic-merge-patch+json" } else { "application/json" };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.host)
             .header("accept", "application/json")
-            .header("content-type", "application/json")
+            .header("content-type", kind)
             .body(Full::new(body))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
@@ -81,10 +82,15 @@ impl Connection {
 
     /// One request; the answer's body, which is an error where the status is not a success.
     pub async fn call(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-        let (status, body) = self.send(method, path, body).await?;
-        let bytes = body.collect().await?.to_bytes();
+        let (status, bytes) = self.exchange(method, path, body).await?;
         ensure!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&bytes));
         Ok(bytes)
+    }
+
+    /// One request; the answer's status and body, whatever they are.
+    pub async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let (status, body) = self.send(method, path, body).await?;
+        Ok((status, body.collect().await?.to_bytes()))
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Bytes> {

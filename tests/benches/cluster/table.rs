@@ -10,6 +10,7 @@ pub enum Unit {
     Milliseconds,
     Seconds,
     PerSecond,
+    Ratio,
 }
 
 impl Unit {
@@ -21,6 +22,7 @@ impl Unit {
             Self::Milliseconds => format!("{value:.1} ms"),
             Self::Seconds => format!("{value:.2} s"),
             Self::PerSecond => format!("{value:.0} /s"),
+            Self::Ratio => format!("{value:.3}"),
         }
     }
 }

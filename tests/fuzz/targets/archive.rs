@@ -5,22 +5,34 @@ use std::fs;
 use std::path::Path;
 
 use agent_oci::{Config, Images};
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 enum Input<'a> {
     Bytes(&'a [u8]),
     Files(Vec<(Name, &'a [u8])>),
 }
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Name {
     Manifest,
     Index,
     Config,
     Layer,
     Climbing,
+}
+
+impl<'a> Arbitrary<'a> for Input<'a> {
+    fn arbitrary(from: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(if from.arbitrary()? { Self::Bytes(from.arbitrary()?) } else { Self::Files(from.arbitrary()?) })
+    }
+}
+
+impl Arbitrary<'_> for Name {
+    fn arbitrary(from: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        from.choose(&[Self::Manifest, Self::Index, Self::Config, Self::Layer, Self::Climbing]).copied()
+    }
 }
 
 fuzz_target!(|input: Input| {

@@ -11,5 +11,7 @@ mod server;
 fuzz_target!(|data: &[u8]| {
     let mut file = tempfile::NamedTempFile::new_in("/dev/shm").expect("there is memory");
     file.write_all(data).expect("there is memory");
-    let _ = server::Config::load(Some(file.path()));
+    if let Ok(config) = server::Config::load(Some(file.path())) {
+        let _ = (config.ranges(), config.lifetimes());
+    }
 });

@@ -3,8 +3,11 @@
 
 use bytes::BytesMut;
 use control_api::stream::{ExecInput, ExecOutput};
+use control_api::usage::NodeUsage;
 use control_wire::codec::{decode, encode};
-use control_wire::frame::{Ack, JoinAnswer, LogOutput, Opening, Report, Request, Sync, Welcome};
+use control_wire::frame::{
+    Ack, JoinAnswer, LogOutput, Opening, PlatformsAnswer, Report, Request, Sync, TokenAnswer, UsageAnswer, Welcome,
+};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,12 +15,16 @@ use serde::de::DeserializeOwned;
 fuzz_target!(|data: &[u8]| {
     check::<Opening>(data);
     check::<JoinAnswer>(data);
+    check::<TokenAnswer>(data);
     check::<Welcome>(data);
     check::<Sync>(data);
     check::<Report>(data);
     check::<Ack>(data);
     check::<Request>(data);
     check::<LogOutput>(data);
+    check::<PlatformsAnswer>(data);
+    check::<UsageAnswer>(data);
+    let _ = serde_json::from_slice::<NodeUsage>(data);
     check::<ExecInput>(data);
     check::<ExecOutput>(data);
 });

@@ -6,10 +6,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 struct Entry {
     kind: Kind,
     path: Vec<Part>,
@@ -20,7 +20,7 @@ struct Entry {
     content: Vec<u8>,
 }
 
-#[derive(Arbitrary, Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Kind {
     File,
     Folder,
@@ -34,7 +34,7 @@ enum Kind {
 }
 
 /// Few names, so that entries meet each other.
-#[derive(Arbitrary, Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Part {
     A,
     B,
@@ -46,6 +46,28 @@ enum Part {
     Opaque,
     /// The way to the folder beside the layer.
     Outside,
+}
+
+impl Arbitrary<'_> for Entry {
+    fn arbitrary(from: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        let (kind, path, link) = (from.arbitrary()?, from.arbitrary()?, from.arbitrary()?);
+        Ok(Self { kind, path, link, rooted: from.arbitrary()?, mode: from.arbitrary()?, content: from.arbitrary()? })
+    }
+}
+
+impl Arbitrary<'_> for Kind {
+    fn arbitrary(from: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        use Kind::{Device, Fifo, File, Folder, HardLink, LongName, Other, Pax, Symlink};
+        let other = Other(from.arbitrary()?);
+        from.choose(&[File, Folder, Symlink, HardLink, Fifo, Device, LongName, Pax, other]).copied()
+    }
+}
+
+impl Arbitrary<'_> for Part {
+    fn arbitrary(from: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        use Part::{A, B, Here, Nothing, Opaque, Outside, Up, Whiteout, WhiteoutUp};
+        from.choose(&[A, B, Up, Here, Nothing, Whiteout, WhiteoutUp, Opaque, Outside]).copied()
+    }
 }
 
 fuzz_target!(|entries: Vec<Entry>| {

@@ -1,0 +1,6 @@
+//! DNS queries from containers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| agent_dns::fuzzing::query(data));
