@@ -16,7 +16,10 @@ use support::{Layer, digest};
 
 const MIB: u64 = 1 << 20;
 
-fn images(dir: &Path, host: &str) -> Images {
+/// Patience of tests that are about something else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn images(dir: &Path, host: &str, headers_wait: Duration, body_stall: Duration) -> Images {
     let registries = RegistryConfig { insecure: vec![host.to_owned()], ..Default::default() };
     let limits = Limits {
         manifest_bytes_max: 64 << 10,
@@ -24,23 +27,32 @@ fn images(dir: &Path, host: &str) -> Images {
         layer_bytes_max: MIB,
         unpacked_bytes_max: MIB,
         files_max: 100,
-        headers_wait: Duration::from_millis(700),
-        body_stall: Duration::from_millis(500),
+        headers_wait,
+        body_stall,
         ..Limits::default()
     };
     Images::open(Config { registries, limits, platform: Platform::new("amd64", None), ..Config::new(dir) }).unwrap()
 }
 
-/// Pulls from a registry that plays a trick; what the pull says. Nothing may be left of it.
 async fn refusal(
+    good: Good,
+    trick: impl Fn(&str, usize, &mut TcpStream) -> bool + Send + Sync + 'static,
+) -> (String, usize) {
+    refusal_within(PATIENCE, PATIENCE, good, trick).await
+}
+
+/// Pulls from a registry that plays a trick; what the pull says. Nothing may be left of it.
+async fn refusal_within(
+    headers_wait: Duration,
+    body_stall: Duration,
     good: Good,
     trick: impl Fn(&str, usize, &mut TcpStream) -> bool + Send + Sync + 'static,
 ) -> (String, usize) {
     let evil = Evil::start(good, trick);
     let dir = tempfile::tempdir().unwrap();
-    let images = images(dir.path(), &evil.host());
+    let images = images(dir.path(), &evil.host(), headers_wait, body_stall);
     let name = format!("{}/app:1", evil.host());
-    let pulled = tokio::time::timeout(Duration::from_secs(40), images.pull(&name, &Credentials::none(), |_| {})).await;
+    let pulled = tokio::time::timeout(Duration::from_secs(120), images.pull(&name, &Credentials::none(), |_| {})).await;
     let message = pulled.expect("a pull ends").unwrap_err().message();
     assert!(message.starts_with(&format!("failed to pull and unpack image \"{name}\"")), "{message}");
     assert!(message.len() < 4096, "the registry writes our errors: {} bytes", message.len());
@@ -54,6 +66,22 @@ async fn refusal(
 
 async fn refused(good: Good, words: &str, trick: impl Fn(&str, usize, &mut TcpStream) -> bool + Send + Sync + 'static) {
     let (message, _) = refusal(good, trick).await;
+    assert!(message.contains(words), "wanted {words:?}: {message}");
+}
+
+/// From an honest server but for the trick, whose answers are waited for 700 ms.
+async fn without_head(words: &str, trick: impl Fn(&str, usize, &mut TcpStream) -> bool + Send + Sync + 'static) {
+    let (message, _) = refusal_within(Duration::from_millis(700), PATIENCE, honest(), trick).await;
+    assert!(message.contains(words), "wanted {words:?}: {message}");
+}
+
+/// The same where it is the body that is waited for, so many milliseconds.
+async fn without_body(
+    stall_ms: u64,
+    words: &str,
+    trick: impl Fn(&str, usize, &mut TcpStream) -> bool + Send + Sync + 'static,
+) {
+    let (message, _) = refusal_within(PATIENCE, Duration::from_millis(stall_ms), honest(), trick).await;
     assert!(message.contains(words), "wanted {words:?}: {message}");
 }
 
@@ -73,7 +101,7 @@ fn layer_path() -> String {
 async fn an_honest_image_of_the_same_server_is_pulled() {
     let evil = Evil::start(honest(), |_, _, _| false);
     let dir = tempfile::tempdir().unwrap();
-    let images = images(dir.path(), &evil.host());
+    let images = images(dir.path(), &evil.host(), PATIENCE, PATIENCE);
     images.pull(&format!("{}/app:1", evil.host()), &Credentials::none(), |_| {}).await.unwrap();
     assert_eq!(images.list().unwrap().len(), 1);
 }
@@ -134,9 +162,9 @@ async fn answers_without_end_are_cut_at_their_limit() {
     let line = |to: &mut TcpStream| endless(to, "HTTP/1.1 200 ", &[b'a'; 4096]);
     let interim = |to: &mut TcpStream| endless(to, "", b"HTTP/1.1 103 Early Hints\r\n\r\n");
     tokio::join!(
-        refused(honest(), "failed to do request", on("/manifests/", header)),
-        refused(honest(), "failed to do request", on("/manifests/", line)),
-        refused(honest(), "failed to do request", on("/manifests/", interim)),
+        without_head("failed to do request", on("/manifests/", header)),
+        without_head("failed to do request", on("/manifests/", line)),
+        without_head("failed to do request", on("/manifests/", interim)),
     );
 }
 
@@ -145,24 +173,24 @@ async fn a_registry_that_is_silent_is_given_up() {
     let start = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{";
     let layer = layer_path();
     tokio::join!(
-        refused(honest(), "no answer for 700ms", on("/manifests/", |to| silent(to, b""))),
-        refused(honest(), "no answer for 700ms", on("/manifests/", |to| silent(to, b"HTTP/1.1 200 OK\r\nX-A: "))),
-        refused(honest(), "nothing came for 500ms", on("/manifests/", |to| silent(to, start))),
-        refused(honest(), "nothing came for 500ms", move |path, _, to| path.ends_with(&layer) && silent(to, start)),
+        without_head("no answer for 700ms", on("/manifests/", |to| silent(to, b""))),
+        without_head("no answer for 700ms", on("/manifests/", |to| silent(to, b"HTTP/1.1 200 OK\r\nX-A: "))),
+        without_body(500, "nothing came for 500ms", on("/manifests/", |to| silent(to, start))),
+        without_body(500, "nothing came for 500ms", move |path, _, to| path.ends_with(&layer) && silent(to, start)),
     );
 }
 
 #[tokio::test]
 async fn a_registry_that_drips_is_given_up() {
     let layer = layer_path();
-    refused(honest(), "less than 4096 bytes came", move |path, _, to| {
+    without_body(1500, "less than 4096 bytes came", move |path, _, to| {
         if !path.ends_with(&layer) {
             return false;
         }
         raw(to, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
         let before = std::time::Instant::now();
         // A drop each time that the client would still wait for.
-        while before.elapsed() < Duration::from_secs(5) && std::io::Write::write_all(to, b"x").is_ok() {
+        while before.elapsed() < PATIENCE && std::io::Write::write_all(to, b"x").is_ok() {
             std::thread::sleep(Duration::from_millis(100));
         }
         true

@@ -84,7 +84,7 @@ async fn following_sees_later_lines_rotation_and_the_end() {
     });
     let wait = async |wanted: &str| {
         while *seen.lock().unwrap() != wanted {
-            tokio::time::timeout(std::time::Duration::from_secs(10), grown.notified()).await.expect(wanted);
+            tokio::time::timeout(std::time::Duration::from_secs(30), grown.notified()).await.expect(wanted);
         }
     };
     wait("one\n").await;

@@ -29,7 +29,7 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// No refusal may take longer.
-const REFUSAL_MAX: Duration = Duration::from_secs(5);
+const REFUSAL_MAX: Duration = Duration::from_secs(20);
 
 async fn start() -> Server {
     let server = Server::start().await;

@@ -25,7 +25,7 @@ use control_wire::{
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 struct Cluster {
     folder: tempfile::TempDir,
@@ -508,17 +508,17 @@ async fn a_heartbeat_renews_the_lease_for_all_to_see_at_a_fraction_of_the_cost_o
     assert_eq!(new, expected);
 
     let time = "2030-01-01T00:00:00.000000Z";
-    let begun = std::time::Instant::now();
-    for _ in 0..500 {
-        assert!(cluster.client.renew_node_lease("pi-1", time).await);
-    }
-    let renewed = begun.elapsed();
-    let begun = std::time::Instant::now();
+    // The fastest of many: whatever else the machine does makes others slower.
+    let (mut renewed, mut patched) = (Duration::MAX, Duration::MAX);
     for second in 0..500 {
+        let begun = std::time::Instant::now();
+        assert!(cluster.client.renew_node_lease("pi-1", time).await);
+        renewed = renewed.min(begun.elapsed());
         let patch = json!({"spec": {"renewTime": format!("2031-01-01T00:00:00.{second:06}Z")}});
+        let begun = std::time::Instant::now();
         cluster.client.patch(&LEASES, "kube-node-lease", "pi-1", None, Patch::Merge(patch)).await.unwrap();
+        patched = patched.min(begun.elapsed());
     }
-    let patched = begun.elapsed();
-    println!("{:.0} us a renewal, {:.0} us a patch", renewed.as_secs_f64() * 2e3, patched.as_secs_f64() * 2e3);
+    println!("{} us a renewal, {} us a patch", renewed.as_micros(), patched.as_micros());
     assert!(renewed * 3 < patched, "{renewed:?} against {patched:?}");
 }

@@ -92,7 +92,7 @@ pub fn addresses(reply: &Reply) -> Vec<&str> {
 
 pub async fn dig(arguments: &str) -> Reply {
     let run = tokio::process::Command::new("dig")
-        .args([format!("@{ADDRESS}").as_str(), "+tries=1", "+time=6", "+noall", "+comments", "+question"])
+        .args([format!("@{ADDRESS}").as_str(), "+tries=1", "+time=20", "+noall", "+comments", "+question"])
         .args(["+answer", "+authority", "+additional"])
         .args(arguments.split(' '))
         .output();

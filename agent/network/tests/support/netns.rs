@@ -102,7 +102,12 @@ impl Netns {
         self.ask_within(address, port, WAIT)
     }
 
-    /// The same for those who ask again.
+    /// The same for those who count on an answer, however busy the machine is.
+    pub fn ask_patiently(&self, address: Ipv4Addr, port: u16) -> std::io::Result<String> {
+        self.ask_within(address, port, WAIT * 10)
+    }
+
+    /// The same for those who ask again, or count on silence.
     pub fn ask_briefly(&self, address: Ipv4Addr, port: u16) -> std::io::Result<String> {
         self.ask_within(address, port, Duration::from_millis(500))
     }
@@ -161,7 +166,7 @@ impl Netns {
             self.ip(&["route", "del", "192.0.2.200", "dev", "lo"]);
         }
         let mut monitor = Monitor { child, told };
-        monitor.lines_until_silent();
+        monitor.lines_until(self, "192.0.2.201");
         monitor
     }
 }
@@ -184,9 +189,14 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// How many changes there were, up to a while without any.
-    pub fn lines_until_silent(&mut self) -> usize {
-        std::iter::from_fn(|| self.told.recv_timeout(Duration::from_millis(1500)).ok()).count()
+    /// What changed before a route to `mark`, which is used once, comes and goes.
+    pub fn lines_until(&mut self, netns: &Netns, mark: &str) -> Vec<String> {
+        netns.ip(&["route", "add", mark, "dev", "lo"]);
+        netns.ip(&["route", "del", mark, "dev", "lo"]);
+        let line = || self.told.recv_timeout(WAIT * 10).expect("the mark is told");
+        let last = |line: &String| line.contains(mark) && line.starts_with("Deleted");
+        let lines: Vec<String> = std::iter::repeat_with(line).take_while(|line| !last(line)).collect();
+        lines.into_iter().filter(|line| !line.contains(mark)).collect()
     }
 }
 

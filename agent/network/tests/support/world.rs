@@ -117,5 +117,5 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(WAIT * 3, wait).await.is_ok(), "not in time: {what}");
+    assert!(tokio::time::timeout(WAIT * 10, wait).await.is_ok(), "not in time: {what}");
 }

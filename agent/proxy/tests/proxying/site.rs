@@ -138,7 +138,7 @@ impl Asker {
 }
 
 pub fn ask_udp(socket: &UdpSocket) -> io::Result<String> {
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.set_read_timeout(Some(WAIT))?;
     socket.send(b"?")?;
     let mut buffer = [0; 64];
     let count = socket.recv(&mut buffer)?;
@@ -224,7 +224,7 @@ pub fn pod_address(index: u8) -> Ipv4Addr {
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::yield_now();
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use agent_runtime::{ContainerState, Resources, Runtime};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::node::{LIMIT, Node, POD, config};
+use crate::node::{LIMIT, Node, POD, config, texts};
 
 /// Waits for a condition that no event tells of.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::task::yield_now().await;
@@ -36,9 +36,13 @@ async fn more_memory_than_allowed_is_an_oom_kill() {
 #[tokio::test]
 async fn stop_sends_the_signal_and_kills_after_the_grace() {
     let mut node = Node::with_pod().await;
-    node.launch(node.shell("kind", "trap 'echo bye >/dev/termination-log; exit 4' TERM; while :; do sleep 0.05; done"))
-        .await;
+    let kind = "trap 'echo bye >/dev/termination-log; exit 4' TERM; echo ready; while :; do sleep 0.05; done";
+    let kind = node.shell("kind", kind);
+    let log = kind.log_path.clone();
+    node.launch(kind).await;
     node.launch(node.shell("stubborn", "trap '' TERM; while :; do sleep 1000; done")).await;
+    // A signal that comes before the trap is nobody's.
+    until("the trap", || texts(&log) == ["ready"]).await;
     node.runtime.stop(POD, "kind", 15, LIMIT).await.unwrap();
     assert_eq!(node.ended().await.exit.exit_code, 4);
     node.runtime.stop(POD, "stubborn", 15, Duration::from_millis(50)).await.unwrap();

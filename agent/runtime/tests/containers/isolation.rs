@@ -42,6 +42,7 @@ async fn container_and_exec_have_seccomp_and_the_default_capabilities_alone() {
     let log = spec.log_path.clone();
     node.launch(spec).await;
     check_status(&exec(&node, STATUS).await);
+    crate::ends::until("its own words", || crate::node::texts(&log).len() >= 9).await;
     check_status(&crate::node::texts(&log).join("\n"));
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 mod platforms;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn object(resource: &'static Resource, value: &Value) -> Object {
     let json = value.to_string().into_bytes();
@@ -196,6 +196,16 @@ impl Running {
         self.client.create(&NODES, "", value.clone()).await.expect("is created");
         let status = Patch::Merge(json!({"status": value["status"]}));
         self.client.patch(&NODES, "", name, Some("status"), status).await.expect("status is taken");
+        self.knows(name).await;
+    }
+
+    /// Pods and nodes are told by two watches: only a pod that was bound to a node shows that the scheduler has seen it.
+    async fn knows(&self, node: &str) {
+        let name = format!("sees-{node}");
+        let container = json!({"name": "main", "image": "a", "imagePullPolicy": "Never"});
+        let selector = json!({"kubernetes.io/hostname": node});
+        self.add_pod(&name, json!({"containers": [container], "nodeSelector": selector})).await;
+        self.until("the node is seen", || self.pod(&name)["spec"]["nodeName"] == node).await;
     }
 
     async fn add_pod(&self, name: &str, spec: Value) {
@@ -233,7 +243,8 @@ async fn pods_are_spread_over_the_nodes_and_an_event_says_where() {
     for name in ["p", "q"] {
         running.add_pod(name, asking("1", "1Gi")).await;
     }
-    running.until("both are told", || running.messages("Scheduled").len() == 2).await;
+    let told = |name: &str| running.messages("Scheduled").iter().any(|said| said.contains(&format!("default/{name} ")));
+    running.until("both are told", || told("p") && told("q")).await;
     let (p, q) = (running.pod("p")["spec"]["nodeName"].clone(), running.pod("q")["spec"]["nodeName"].clone());
     assert_ne!(p, q);
     let message = format!("Successfully assigned default/p to {}", p.as_str().expect("a name"));
@@ -246,7 +257,6 @@ async fn a_pod_that_fits_nowhere_is_told_so_and_bound_when_a_node_comes() {
     running.add_node("small", "1").await;
     running.add_pod("p", asking("2", "1Gi")).await;
     let told = "0/1 nodes are available: 1 Insufficient cpu.";
-    // Pods and nodes are told by two watches: the pod may be seen before the node is ready, and is told that first.
     running.until("it is told", || running.messages("FailedScheduling").contains(&told.to_owned())).await;
     running
         .until("its condition says so", || {

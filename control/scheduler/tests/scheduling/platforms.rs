@@ -95,6 +95,7 @@ impl Running {
         self.client.create(&NODES, "", value.clone()).await.expect("is created");
         let status = Patch::Merge(json!({"status": value["status"]}));
         self.client.patch(&NODES, "", name, Some("status"), status).await.expect("status is taken");
+        self.knows(name).await;
     }
 
     async fn goes_to(&self, pod: &str, node: &str) {
