@@ -74,7 +74,7 @@ fn a_pod_uses_the_api_with_its_own_token_and_no_more_rights_than_it_was_given() 
     let line = format!("curl -sk -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {token}' {url}");
     assert_eq!(lab.server_network().sh(&line).ok(), "200");
     lab.k("delete pod client --wait").ok();
-    eventually("the token of a pod that is gone is refused", 5, || lab.server_network().sh(&line).out == "401");
+    eventually("the token of a pod that is gone is refused", 30, || lab.server_network().sh(&line).out == "401");
 }
 
 #[test]

@@ -126,13 +126,19 @@ fn logs_follow_and_exec_talks_to_the_process() {
     assert_eq!(links.len(), 1, "a running container's log is linked");
     assert!(std::fs::read_to_string(links[0].path()).unwrap().contains("stdout F three"));
     // A log that is followed ends by itself when its container does.
-    let line = "echo first; sleep 1; echo last";
+    let line = "echo first; until test -e /tmp/end; do sleep 0.1; done; echo last";
     let image = format!("--image={DEMO}");
     cluster.kubectl(&["run", "brief", &image, "--restart=Never", "--command", "--", "sh", "-c", line]).ok();
     cluster.k("wait pod brief --for=condition=Ready --timeout=60s").ok();
+    let kubectl = tests::program::kubectl();
+    let words = ["60", kubectl.to_str().unwrap(), "logs", "-f", "brief"];
     let mut follow =
-        cluster.kubectl_command(std::path::Path::new("timeout"), &["30", "kubectl", "logs", "-f", "brief"]);
-    assert_eq!(Said::by(&mut follow).ok(), "first\nlast\n");
+        cluster.kubectl_command(std::path::Path::new("timeout"), &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("first"));
+    cluster.k("exec brief -- touch /tmp/end").ok();
+    assert_eq!(lines.collect::<Vec<_>>(), ["last"]);
+    assert!(follow.wait().unwrap().success());
     for kubectl in &kubectls() {
         let run = |words: &[&str]| {
             Said::by(cluster.kubectl_command(kubectl, words).env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"))
@@ -197,11 +203,11 @@ fn a_node_is_cordoned_tainted_and_drained() {
     cluster.k(&format!("cordon {node}")).shows("cordoned");
     cluster.k("get nodes").shows("SchedulingDisabled");
     cluster.k("scale deployment web --replicas=2").ok();
-    eventually("the scheduler says why", 30, || cluster.k("get events").out.contains("were unschedulable"));
+    eventually("the scheduler says why", 60, || cluster.k("get events").out.contains("were unschedulable"));
     cluster.k(&format!("uncordon {node}")).shows("uncordoned");
     cluster.k("rollout status deployment/web --timeout=60s").ok();
     cluster.k(&format!("drain {node} --ignore-daemonsets --timeout=60s")).shows("drained");
-    eventually("drained pods wait", 30, || {
+    eventually("drained pods wait", 60, || {
         let out = cluster.k("get pods").out;
         out.matches("Pending").count() == 2 && !out.contains("Running")
     });
@@ -209,7 +215,7 @@ fn a_node_is_cordoned_tainted_and_drained() {
     cluster.k("rollout status deployment/web --timeout=60s").ok();
     cluster.k(&format!("taint nodes {node} dedicated=db:NoSchedule")).shows("tainted");
     cluster.k("rollout restart deployment/web").ok();
-    eventually("the taint is named", 30, || {
+    eventually("the taint is named", 60, || {
         cluster.k("get events").out.contains("untolerated taint {dedicated: db}")
             || cluster.k("get events").out.contains("untolerated taint(s)")
     });

@@ -22,12 +22,12 @@ fn condition(cluster: &Cluster, pod: &str, name: &str) -> String {
 
 #[track_caller]
 fn is_ready(cluster: &Cluster, pod: &str) {
-    eventually(&format!("{pod} is ready"), 40, || condition(cluster, pod, "Ready") == "True");
+    eventually(&format!("{pod} is ready"), 60, || condition(cluster, pod, "Ready") == "True");
 }
 
 #[track_caller]
 fn ends_as(cluster: &Cluster, pod: &str, phase: &str) {
-    eventually(&format!("{pod} is {phase}"), 40, || field(cluster, pod, ".status.phase") == phase);
+    eventually(&format!("{pod} is {phase}"), 60, || field(cluster, pod, ".status.phase") == phase);
 }
 
 /// What a shell in the pod's first container prints.
@@ -49,7 +49,7 @@ fn sidecars_start_in_order_serve_beside_and_end_last_in_reverse() {
         )
     };
     let volumes = format!("os: {{name: linux}}, volumes: [{{name: log, hostPath: {{path: '{}'}}}}]", log.display());
-    let started = "startupProbe: {exec: {command: [test, -e, /log/go]}, periodSeconds: 1, failureThreshold: 60}";
+    let started = "startupProbe: {exec: {command: [test, -e, /log/go]}, periodSeconds: 1, failureThreshold: 600}";
     let spec = format!(
         "{volumes}, initContainers: [\
          {{name: first, restartPolicy: Always, {}, {started}}},\
@@ -75,7 +75,7 @@ fn sidecars_start_in_order_serve_beside_and_end_last_in_reverse() {
     is_ready(&cluster, "web");
     cluster.k("get pod web").shows("3/3");
     cluster.k("logs web -c second").ok();
-    cluster.k("delete pod web --timeout=30s").ok();
+    cluster.k("delete pod web --timeout=60s").ok();
     let lines = std::fs::read_to_string(log.join("log")).unwrap();
     assert_eq!(lines, "first up\nsecond up\nmain up\nmain down\nsecond down\nfirst down\n");
 
@@ -88,7 +88,7 @@ fn sidecars_start_in_order_serve_beside_and_end_last_in_reverse() {
         says("side")
     );
     cluster.apply(&job.replace("IMAGE", DEMO)).ok();
-    cluster.k("wait --for=condition=complete job/job --timeout=40s").ok();
+    cluster.k("wait --for=condition=complete job/job --timeout=90s").ok();
     let path =
         "jsonpath={.items[0].status.phase} {.items[0].status.initContainerStatuses[0].state.terminated.exitCode}";
     assert_eq!(cluster.kubectl(&["get", "pods", "-l", "job-name=job", "-o", path]).ok(), "Succeeded 3");
@@ -143,7 +143,7 @@ fn shared_namespaces(cluster: &Cluster) {
     assert_eq!(field(cluster, "host", ".status.podIP"), node);
     assert!(sh(cluster, "host", "ip addr").contains(&node));
     for name in ["shared", "host", "own"] {
-        cluster.kubectl(&["delete", "pod", name, "--grace-period=1", "--timeout=20s"]).ok();
+        cluster.kubectl(&["delete", "pod", name, "--grace-period=1", "--timeout=60s"]).ok();
     }
     assert_eq!(cluster.container_pids("pause").len(), 0);
 }
@@ -375,5 +375,5 @@ fn static_pods(cluster: &Cluster) {
     assert!(sh(cluster, &name, "cat /proc/1/cmdline").contains("2002"));
     std::fs::remove_file(folder.join("fixed.yaml")).unwrap();
     eventually("it ends with its manifest", 30, || cluster.kubectl(&["get", "pod", &name]).err.contains("not found"));
-    eventually("nothing of it runs", 10, || cluster.container_pids("sleep").is_empty());
+    eventually("nothing of it runs", 30, || cluster.container_pids("sleep").is_empty());
 }

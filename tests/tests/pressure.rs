@@ -41,11 +41,11 @@ fn a_full_card_is_told_keeps_new_pods_away_and_costs_the_images_that_no_pod_name
     lab.nodes[0].sh(&format!("fallocate -l $(($({free}))) {}/filler", data.display())).ok();
     eventually("the Node says so", 60, || condition(&lab, "DiskPressure") == "True");
     let taint = "{.spec.taints[?(@.key==\"node.kubernetes.io/disk-pressure\")].effect}";
-    eventually("it is tainted", 20, || lab.field("node n1", taint) == "NoSchedule");
-    eventually("the unused image is gone", 20, || !lab.nodes[0].agent(&["image", "list"]).out.contains(UNUSED));
+    eventually("it is tainted", 60, || lab.field("node n1", taint) == "NoSchedule");
+    eventually("the unused image is gone", 60, || !lab.nodes[0].agent(&["image", "list"]).out.contains(UNUSED));
     lab.nodes[0].agent(&["image", "list"]).shows(DEMO);
     lab.k(&format!("run second --image={DEMO}")).ok();
-    eventually("the scheduler says why", 20, || {
+    eventually("the scheduler says why", 60, || {
         lab.k("get events").out.contains("untolerated taint {node.kubernetes.io/disk-pressure: }")
     });
     assert_eq!(lab.field("pod second", "{.status.phase}"), "Pending");
@@ -71,6 +71,6 @@ fn a_node_without_memory_ends_pods_one_by_one_and_says_so() {
         message.starts_with("The node was low on resource: memory. Threshold quantity: 100%, available: "),
         "{message}"
     );
-    eventually("the Node says so", 20, || condition(&lab, "MemoryPressure") == "True");
+    eventually("the Node says so", 60, || condition(&lab, "MemoryPressure") == "True");
     lab.k("get events --field-selector reason=Evicted").shows("low on resource: memory");
 }

@@ -3,10 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 use tests::cluster::{Cluster, DEMO};
+use tests::program::eventually;
 
 #[test]
 fn bad_input_is_refused_and_changes_nothing() {
     let cluster = Cluster::start();
+    // What the cluster itself makes in each namespace is there before.
+    eventually("every namespace is filled", 30, || {
+        let count = |what: &str| cluster.k(what).ok().lines().count();
+        count("get configmaps -A -o name --field-selector metadata.name=kube-root-ca.crt")
+            == count("get namespaces -o name")
+    });
     let before = state(&cluster);
     let pod = |spec: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: bad}}\nspec: {spec}\n");
     let cases = [

@@ -83,10 +83,11 @@ fn daemons_follow_the_nodes_jobs_use_services_and_claims_stay_with_their_node() 
     let node_of = |lab: &Lab| lab.field("pods -l app=keeper", "{.items[0].spec.nodeName}");
     let home = node_of(&lab);
     lab.k("delete pod -l app=keeper --wait").ok();
-    lab.k("rollout status deployment/keeper --timeout=60s").ok();
+    eventually("another start is written beside the first", 60, || {
+        let starts = lab.kubectl(&["exec", "deployment/keeper", "--", "cat", "/data/starts"]);
+        starts.code == 0 && starts.out.lines().count() == 2
+    });
     assert_eq!(node_of(&lab), home);
-    let starts = lab.kubectl(&["exec", "deployment/keeper", "--", "cat", "/data/starts"]);
-    assert_eq!(starts.ok().lines().count(), 2, "{}", starts.out);
 
     // The claim is deleted while its node is away: the data goes when the node is back, and only then the volume.
     let at = lab.nodes.iter().position(|node| node.name == home).unwrap();
@@ -97,7 +98,7 @@ fn daemons_follow_the_nodes_jobs_use_services_and_claims_stay_with_their_node() 
     lab.k("wait pod -l app=keeper --for=delete --timeout=60s").ok();
     lab.nodes[at].stop_agent(Signal::SIGTERM);
     lab.k("delete pvc kept --wait=false").ok();
-    eventually("the volume waits for its node", 20, || {
+    eventually("the volume waits for its node", 60, || {
         !lab.field("pv", "{.items[*].metadata.deletionTimestamp}").is_empty() && lab.k("get pvc kept").code != 0
     });
     assert!(kept());

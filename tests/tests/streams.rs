@@ -164,7 +164,7 @@ fn each_kubectl_forwards_ports_over_both_transports() {
     for way in ways() {
         let forward = Forward::start(&way, &cluster, "pod/web", 8080);
         let url = format!("http://127.0.0.1:{}", forward.port);
-        eventually("the page comes", 20, || cluster.http(&url).out.contains("Hello from a bramble"));
+        eventually("the page comes", 60, || cluster.http(&url).out.contains("Hello from a bramble"));
         let many = format!("for i in $(seq 20); do curl -sf -m 20 {url}/big | md5sum & done; wait");
         let digests = cluster.namespace.sh(&many).ok().to_owned();
         assert_eq!(digests.matches(&digest).count(), 20, "{digests} {}", forward.errors());
@@ -176,7 +176,7 @@ fn each_kubectl_forwards_ports_over_both_transports() {
         drop(forward);
         let forward = Forward::start(&way, &cluster, "pod/web", 81);
         cluster.http(&format!("http://127.0.0.1:{}", forward.port)).fails("curl");
-        eventually("kubectl tells why", 20, || forward.errors().contains("error forwarding port 81 to pod web"));
+        eventually("kubectl tells why", 60, || forward.errors().contains("error forwarding port 81 to pod web"));
         assert!(forward.errors().contains("refused"), "{}", forward.errors());
     }
 }
@@ -277,16 +277,16 @@ fn who_is_killed_takes_along_what_it_started_and_a_stopped_server_says_so() {
         let mut hung_up = way.talk_on_terminal(&cluster, &format!("exec -it web -- sh -c \"{trap}\""));
         hung_up.hear("ready");
         hung_up.kill();
-        eventually("the terminal's process is told", 20, || cluster.k("exec web -- test -e /tmp/hup").code == 0);
+        eventually("the terminal's process is told", 60, || cluster.k("exec web -- test -e /tmp/hup").code == 0);
         cluster.k("exec web -- rm /tmp/hup").ok();
         // It reads nothing, and has more to read than fits anywhere.
         let mut deaf = way.talk(&cluster, &["exec", "-i", "web", "--", "sh", "-c", "echo ready; exec sleep 7777"]);
         deaf.hear("ready");
         let mut stdin = deaf.child.stdin.take().unwrap();
         let writing = std::thread::spawn(move || stdin.write_all(&noise(8 << 20)).is_err());
-        eventually("it runs", 10, || cluster.container_pids("sleep").len() == 1);
+        eventually("it runs", 30, || cluster.container_pids("sleep").len() == 1);
         deaf.kill();
-        eventually("it is ended", 20, || cluster.container_pids("sleep").is_empty());
+        eventually("it is ended", 60, || cluster.container_pids("sleep").is_empty());
         assert!(writing.join().unwrap(), "what was written went nowhere");
     }
     let mut left = ways()[0].talk(&cluster, &["exec", "web", "--", "sh", "-c", "echo ready; sleep 60"]);
@@ -346,7 +346,7 @@ fn pages_of_pods_and_services_come_through_the_api_server() {
     cluster.k("label pod web app=web").ok();
     cluster.k("expose pod web --port=80 --target-port=8080").ok();
     let base = "/api/v1/namespaces/default";
-    eventually("the Service has an endpoint", 20, || {
+    eventually("the Service has an endpoint", 60, || {
         cluster.k(&format!("get --raw {base}/services/web/proxy/")).out == "Hello from a bramble.\n"
     });
     for name in ["pods/web", "pods/web:8080", "pods/http:web:8080", "services/web:80", "services/http:web:80"] {
