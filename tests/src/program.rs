@@ -89,9 +89,14 @@ impl Said {
     }
 }
 
-/// Asks again until the answer is yes; panics with `what` after `seconds`.
+/// A machine that has other work, too, is slower by this.
+const BUSY: u64 = 3;
+
+/// Asks again until the answer is yes; panics with `what` after the `seconds` that are plenty on a machine with nothing
+/// else to do, times [`BUSY`].
 #[track_caller]
 pub fn eventually(what: &str, seconds: u64, mut check: impl FnMut() -> bool) {
+    let seconds = seconds * BUSY;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !check() {
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
