@@ -1,28 +1,28 @@
-//! Looks after what pods share: how much memory, disk and process numbers are left, and images that only take room.
+//! Looks after what pods share: how much memory, disk and process numbers are left. Where that is less than it should be,
+//! images that only take room go first ([`images`]), and then pods ([`evict`]). Pods that take more of the disk than they may
+//! ([`limits`]) go in any case.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
+mod evict;
+mod images;
+mod limits;
+mod measure;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_oci::Images;
-use agent_pods::node;
-use agent_pods::ports::Clock;
-use agent_pods::pressure::{Candidate, Gauge, Pressure, Room, Signal, first_to_go};
-use agent_pods::resources::Asks;
-use anyhow::Result;
-use control_api::view::core::Pod;
-use tokio::time::Instant;
+use agent_pods::machine::Note;
+use agent_pods::ports::{Clock, Reporter};
+use agent_pods::pressure::{Gauge, Pressure, Room, Signal};
+use agent_pods::{event, node};
 
 use crate::adapters::SystemClock;
 use crate::daemon::Node;
 
+pub use images::images_of;
+
 /// Nothing tells of a disk that fills, so it is looked at as often as the heartbeat looks at the rest of the Node.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// That of `system-cluster-critical`: such pods are not evicted.
-const CRITICAL_PRIORITY: i64 = 2_000_000_000;
 
 /// What the last look has found.
 #[derive(Debug, Default)]
@@ -56,114 +56,97 @@ pub fn disk(folder: &Path) -> Option<(Room, Room)> {
 
 /// Measures until the agent ends, with a server in reach or without.
 pub async fn keep(node: Node) {
-    let mut gauge = Gauge::default();
-    let mut unused: HashMap<String, Instant> = HashMap::new();
+    let mut watch = Watch {
+        node,
+        gauge: Gauge::default(),
+        unused: images::Unused::default(),
+        limits: limits::Limits::default(),
+        short_of: None,
+    };
     let mut timer = tokio::time::interval(LOOK);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        let disk = disk(&node.config.layout.root);
-        let rooms = rooms(disk);
-        let pressure = gauge.observe(&node.config.thresholds, &rooms, SystemClock.now());
+        // Whether a pod's end was enough shows at once.
+        while watch.look().await {}
+    }
+}
+
+struct Watch {
+    node: Node,
+    gauge: Gauge,
+    unused: images::Unused,
+    limits: limits::Limits,
+    /// What the last look found too little of.
+    short_of: Option<Signal>,
+}
+
+impl Watch {
+    /// True where a pod had to go.
+    async fn look(&mut self) -> bool {
+        let mut rooms = rooms(&self.node.config.layout.root);
+        self.tell(&rooms);
+        if self.reclaim(&rooms).await {
+            rooms = self::rooms(&self.node.config.layout.root);
+        }
+        if self.limits.enforce(&self.node).await {
+            return true;
+        }
+        match self.lacks(&rooms, |_| true) {
+            Some((signal, room)) => evict::one(&self.node, signal, room).await,
+            None => false,
+        }
+    }
+
+    /// The first of these signals that is below its threshold.
+    fn lacks(&self, rooms: &[(Signal, Room)], of: impl Fn(Signal) -> bool) -> Option<(Signal, Room)> {
+        rooms.iter().copied().find(|(signal, room)| of(*signal) && self.node.config.thresholds.is_met(*signal, *room))
+    }
+
+    /// To the Node's conditions and, where something has become short, to who looks at its Events.
+    fn tell(&mut self, rooms: &[(Signal, Room)]) {
+        let node = &self.node;
+        let now = SystemClock.now();
+        let pressure = self.gauge.observe(&node.config.thresholds, rooms, now);
         let before = node.shortage.pressure();
         if pressure != before {
             tracing::warn!(?pressure, ?before, "what pods share has become short, or is no longer");
             node.shortage.set(pressure);
         }
-        if let Some((_, room)) = rooms
-            .iter()
-            .find(|(signal, room)| *signal == Signal::Memory && node.config.thresholds.is_met(*signal, *room))
-        {
-            evict(&node, *room).await;
+        let short_of = self.lacks(rooms, |_| true).map(|(signal, _)| signal);
+        if let Some(signal) = short_of.filter(|_| short_of != self.short_of) {
+            let message = format!("Attempting to reclaim {}", signal.resource());
+            let note = Note { warning: true, reason: "EvictionThresholdMet", message, container: None };
+            self.node.outbox.event(event::render_node(&note, &self.node.machine.name, now));
         }
-        let full = disk.is_some_and(|(space, _)| space.used_percent() >= node.config.image_gc_percent);
-        if !full && !pressure.disk {
-            unused.clear();
-            continue;
+        self.short_of = short_of;
+    }
+
+    /// Makes room on the disk without ending a pod; true where it was tried for the sake of pods.
+    async fn reclaim(&mut self, rooms: &[(Signal, Room)]) -> bool {
+        let full = |(signal, room): &(Signal, Room)| {
+            *signal == Signal::DiskSpace && room.used_percent() >= self.node.config.image_gc_percent
+        };
+        let short = self.lacks(rooms, Signal::is_of_disk).is_some();
+        if short {
+            self.unused.remove(&self.node, Duration::ZERO).await;
+        } else if rooms.iter().any(full) {
+            self.unused.remove(&self.node, self.node.config.image_gc_age).await;
+        } else {
+            self.unused.forget();
         }
-        match collect(&node, &mut unused).await {
-            Ok(0) => {}
-            Ok(freed_bytes) => tracing::info!(freed_bytes, "images that no pod names were removed: the disk is full"),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "unused images cannot be removed"),
-        }
+        short
     }
 }
 
-fn rooms(disk: Option<(Room, Room)>) -> Vec<(Signal, Room)> {
+/// In the order in which a lack of them is dealt with.
+fn rooms(folder: &Path) -> Vec<(Signal, Room)> {
     let mut rooms = vec![(Signal::Memory, node::memory_room())];
-    rooms.extend(node::pid_room().map(|room| (Signal::Pids, room)));
-    if let Some((space, inodes)) = disk {
+    if let Some((space, inodes)) = disk(folder) {
         rooms.push((Signal::DiskSpace, space));
         // Some file systems make inodes as they need them.
         rooms.extend((inodes.whole > 0).then_some((Signal::Inodes, inodes)));
     }
+    rooms.extend(node::pid_room().map(|room| (Signal::Pids, room)));
     rooms
-}
-
-/// Ends one pod; whether that was enough shows at the next look.
-async fn evict(node: &Node, room: Room) {
-    let mut candidates = Vec::new();
-    for pod in node.fleet.list() {
-        candidates.extend(candidate(node, &pod).await);
-    }
-    let Some(gone) = first_to_go(&candidates) else { return };
-    let kib = |bytes: i64| format!("{}Ki", bytes / 1024);
-    let available = kib(i64::try_from(room.free).unwrap_or(i64::MAX));
-    let mut message = format!(
-        "The node was low on resource: memory. Threshold quantity: {}, available: {available}. ",
-        node.config.thresholds.least_memory()
-    );
-    if gone.memory_used_bytes > gone.memory_requested_bytes {
-        let (used, requested) = (kib(gone.memory_used_bytes), kib(gone.memory_requested_bytes));
-        let _ = write!(message, "Pod was using {used}, request is {requested}, has larger consumption of memory. ");
-    }
-    tracing::warn!(uid = gone.uid, message, "a pod is evicted");
-    node.fleet.evict(&gone.uid, &message).await;
-}
-
-/// A running pod as one that could make room; None where it takes none.
-async fn candidate(node: &Node, pod: &Pod) -> Option<Candidate> {
-    let uid = pod.metadata.uid.clone()?;
-    let spec = pod.spec.as_ref()?;
-    let stats = node.runtime.sandbox_stats(&uid).await.ok()?;
-    let requested = spec.containers.iter().filter_map(|one| Asks::of(one.resources.as_ref()).memory_request_bytes);
-    let priority = i64::from(spec.priority.unwrap_or_default());
-    Some(Candidate {
-        critical: priority >= CRITICAL_PRIORITY || pod.metadata.deletion_timestamp.is_some(),
-        priority,
-        memory_used_bytes: i64::try_from(stats.memory_working_set_bytes).unwrap_or(i64::MAX),
-        memory_requested_bytes: requested.sum(),
-        uid,
-    })
-}
-
-/// Removes the images that no pod has named for a while; the bytes that were freed.
-async fn collect(node: &Node, unused: &mut HashMap<String, Instant>) -> Result<u64> {
-    let in_use = images_of(&node.cache.pods(), &node.images)?;
-    let present: BTreeSet<String> = node.images.list()?.into_iter().map(|image| image.id).collect();
-    unused.retain(|id, _| present.contains(id) && !in_use.contains(id));
-    for id in present.difference(&in_use) {
-        unused.entry(id.clone()).or_insert_with(Instant::now);
-    }
-    let is_due = |id: &&String| unused.get(*id).is_some_and(|since| since.elapsed() >= node.config.image_gc_age);
-    if !present.iter().any(|id| is_due(&id)) {
-        return Ok(0);
-    }
-    let kept = present.iter().filter(|id| !is_due(id)).cloned().collect();
-    let pruned = node.images.prune(&kept).await?;
-    tracing::debug!(names = ?pruned.names, layers = pruned.layers, "images removed");
-    Ok(pruned.freed_bytes)
-}
-
-/// Ids of the images that pods name.
-pub fn images_of(pods: &[Pod], images: &Images) -> Result<BTreeSet<String>> {
-    let specs = pods.iter().filter_map(|pod| pod.spec.as_ref());
-    let containers = specs.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let mut in_use = BTreeSet::new();
-    for name in containers.filter_map(|container| container.image.as_deref()) {
-        if let Some(image) = images.get(name)? {
-            in_use.insert(image.id);
-        }
-    }
-    Ok(in_use)
 }

@@ -15,30 +15,61 @@ fn condition(lab: &Lab, name: &str) -> String {
     lab.field("node n1", &format!("{{.status.conditions[?(@.type==\"{name}\")].status}}"))
 }
 
-#[test]
-fn a_full_card_is_told_keeps_new_pods_away_and_costs_the_images_that_no_pod_names() {
+/// What is to be free of 64 MiB by default.
+const LEAST_BYTES: u64 = (64 << 20) / 10;
+
+/// A node whose data lie on a disk of 64 MiB, which ends with it, and hold an image of 4 MiB that no pod names.
+fn on_a_small_disk(config: &str) -> Lab {
     let mut lab = Lab::prepare("");
     let token = lab.token(&[]);
-    let unused = lab.path().join("unused.tar");
-    // Of another content than the demo's, which would be the same image by another name.
+    let (large, unused) = (lab.path().join("large"), lab.path().join("unused.tar"));
+    std::fs::write(&large, vec![b'x'; 4 << 20]).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/demo-image");
-    Said::by(Command::new(script).arg(&unused).args([UNUSED, "/bin/true"])).ok();
-    let config = lab.path().join("agent.yaml");
-    std::fs::write(&config, "imageMinimumGCAge: 0s\n").unwrap();
+    Said::by(Command::new(script).args([&unused, Path::new(UNUSED), &large])).ok();
+    let file = lab.path().join("agent.yaml");
+    std::fs::write(&file, config).unwrap();
     let machine = lab.add_machine("n1", "192.168.78.11");
     let data = machine.data();
-    // Its own small disk, which ends with it.
-    machine.sh(&format!("mkdir -p {0} && mount -t tmpfs -o size=64m card {0}", data.display())).ok();
-    machine.start_agent(&["--join", &token, "--config", config.to_str().unwrap()]);
+    machine.sh(&format!("mkdir -p {0} && mount -t tmpfs -o size=64m,nr_inodes=4000 card {0}", data.display())).ok();
+    machine.start_agent(&["--join", &token, "--config", file.to_str().unwrap()]);
     machine.agent(&["image", "import", unused.to_str().unwrap()]).ok();
     lab.import_demo_on(0);
     lab.wait_ready(1);
     assert_eq!(condition(&lab, "DiskPressure"), "False");
+    lab
+}
+
+/// `%a` for free blocks of 4 KiB, `%d` for free inodes.
+fn free(lab: &Lab, what: &str) -> u64 {
+    lab.nodes[0].sh(&format!("stat -f -c {what} {}", lab.nodes[0].data().display())).ok().trim().parse().unwrap()
+}
+
+/// Waits until the pod has had to go, and gives the reason.
+fn evicted(lab: &Lab, pod: &str) -> String {
+    eventually("the pod is evicted", 60, || lab.field(&format!("pod {pod}"), "{.status.phase}") == "Failed");
+    assert_eq!(lab.field(&format!("pod {pod}"), "{.status.reason}"), "Evicted");
+    lab.field(&format!("pod {pod}"), "{.status.message}")
+}
+
+/// A shell line where the pod's volume `scratch` lies, which does not end with the pod as one in the pod would.
+fn in_scratch(lab: &Lab, pod: &str, line: &str) {
+    let (data, uid) = (lab.nodes[0].data(), lab.field(&format!("pod {pod}"), "{.metadata.uid}"));
+    lab.nodes[0].sh(&format!("cd {}/pods/{uid}/volumes/scratch && {line}", data.display()));
+}
+
+fn pod(name: &str, spec: &str) -> String {
+    format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{{spec}}}}}\n")
+}
+
+#[test]
+fn a_full_card_is_told_keeps_new_pods_away_and_costs_the_images_that_no_pod_names() {
+    // However young they are: the disk is needed now.
+    let lab = on_a_small_disk("imageMinimumGCAge: 1h\n");
     lab.k(&format!("run first --image={DEMO}")).ok();
     lab.k("wait pod first --for=condition=Ready --timeout=60s").ok();
     lab.nodes[0].agent(&["image", "list"]).shows(UNUSED);
-    let free = format!("stat -f -c '%a * %S - 4194304' {}", data.display());
-    lab.nodes[0].sh(&format!("fallocate -l $(($({free}))) {}/filler", data.display())).ok();
+    let filler = free(&lab, "%a") * 4096 - (LEAST_BYTES - (1 << 20));
+    lab.nodes[0].sh(&format!("fallocate -l {filler} {}/filler", lab.nodes[0].data().display())).ok();
     eventually("the Node says so", 60, || condition(&lab, "DiskPressure") == "True");
     let taint = "{.spec.taints[?(@.key==\"node.kubernetes.io/disk-pressure\")].effect}";
     eventually("it is tainted", 60, || lab.field("node n1", taint) == "NoSchedule");
@@ -49,9 +80,59 @@ fn a_full_card_is_told_keeps_new_pods_away_and_costs_the_images_that_no_pod_name
         lab.k("get events").out.contains("untolerated taint {node.kubernetes.io/disk-pressure: }")
     });
     assert_eq!(lab.field("pod second", "{.status.phase}"), "Pending");
-    assert_eq!(lab.field("pod first", "{.status.phase}"), "Running");
+    assert_eq!(lab.field("pod first", "{.status.phase}"), "Running", "the image was enough");
     // Inside the machine, since its pid file cannot be seen from outside.
     lab.nodes[0].agent(&["stop"]).ok();
+}
+
+#[test]
+fn the_pod_that_fills_the_disk_goes_where_images_are_not_enough() {
+    let lab = on_a_small_disk("");
+    let image = format!("image: {DEMO}");
+    let scratch = "volumes: [{name: scratch, emptyDir: {}}]";
+    let mounts = "volumeMounts: [{name: scratch, mountPath: /scratch}]";
+    let asks = "resources: {requests: {ephemeral-storage: 20Mi}}";
+    let pods = [
+        pod("modest", &format!("containers: [{{name: web, {image}, {asks}}}]")),
+        pod("greedy", &format!("containers: [{{name: web, {image}, {mounts}}}], {scratch}")),
+        pod("many", &format!("containers: [{{name: web, {image}, {mounts}}}], {scratch}")),
+    ];
+    lab.apply(&pods.concat()).ok();
+    lab.k("wait pod --all --for=condition=Ready --timeout=60s").ok();
+    lab.in_pod("modest", "dd if=/dev/zero of=/written bs=1M count=5").ok();
+
+    let files = free(&lab, "%d") - 100;
+    in_scratch(&lab, "many", &format!("seq {files} | xargs touch"));
+    let message = evicted(&lab, "many");
+    assert!(
+        message.starts_with("The node was low on resource: inodes. Threshold quantity: 200, available: "),
+        "{message}"
+    );
+    assert!(!lab.nodes[0].agent(&["image", "list"]).out.contains(UNUSED), "images go first");
+    eventually("what was written is gone with the pod", 60, || free(&lab, "%d") > files);
+
+    lab.in_pod("greedy", "dd if=/dev/zero of=/written bs=1M count=2").ok();
+    let rest = free(&lab, "%a") / 256 - 4;
+    in_scratch(&lab, "greedy", &format!("fallocate -l {rest}M filler"));
+    let message = evicted(&lab, "greedy");
+    let start = "The node was low on resource: ephemeral-storage. Threshold quantity: 6710886, available: ";
+    assert!(message.starts_with(start), "{message}");
+    assert!(message.contains(" Container web was using 2"), "{message}");
+    assert!(message.ends_with("i, request is 0, has larger consumption of ephemeral-storage. "), "{message}");
+    eventually("there is room again", 60, || free(&lab, "%a") * 4096 > LEAST_BYTES);
+    assert_eq!(lab.field("pod modest", "{.status.phase}"), "Running", "it takes no more than it asked for");
+    let events = lab.k("get events");
+    events.shows("Attempting to reclaim inodes");
+    events.shows("Attempting to reclaim ephemeral-storage");
+    lab.nodes[0].agent(&["stop"]).ok();
+}
+
+/// Restarts the only node's agent where no machine has enough: what others of this one do is no part of the test.
+fn lacking(lab: &mut Lab, signal: &str) {
+    let config = lab.path().join("agent.yaml");
+    std::fs::write(&config, format!("evictionHard: {{{signal}: 100%}}\n")).unwrap();
+    lab.nodes[0].stop_agent(nix::sys::signal::Signal::SIGTERM);
+    lab.nodes[0].start_agent(&["--config", config.to_str().unwrap()]);
 }
 
 #[test]
@@ -59,18 +140,92 @@ fn a_node_without_memory_ends_pods_one_by_one_and_says_so() {
     let mut lab = Lab::start(1);
     lab.k(&format!("run pod --image={DEMO}")).ok();
     lab.k("wait pod pod --for=condition=Ready --timeout=60s").ok();
-    // No machine has all of its memory free: what others of this one do is no part of the test.
-    let config = lab.path().join("agent.yaml");
-    std::fs::write(&config, "evictionHard: {memory.available: 100%}\n").unwrap();
-    lab.nodes[0].stop_agent(nix::sys::signal::Signal::SIGTERM);
-    lab.nodes[0].start_agent(&["--config", config.to_str().unwrap()]);
-    eventually("the pod is evicted", 60, || lab.field("pod pod", "{.status.reason}") == "Evicted");
-    assert_eq!(lab.field("pod pod", "{.status.phase}"), "Failed");
-    let message = lab.field("pod pod", "{.status.message}");
-    assert!(
-        message.starts_with("The node was low on resource: memory. Threshold quantity: 100%, available: "),
-        "{message}"
-    );
+    lacking(&mut lab, "memory.available");
+    let message = evicted(&lab, "pod");
+    let (start, rest) = message.split_at(message.find(" Container ").unwrap_or_default());
+    assert!(start.starts_with("The node was low on resource: memory. Threshold quantity: "), "{message}");
+    assert!(start.contains("i, available: ") && start.ends_with("i."), "{message}");
+    assert!(rest.starts_with(" Container pod was using "), "{message}");
+    assert!(rest.ends_with("i, request is 0, has larger consumption of memory. "), "{message}");
+    let target = "{.status.conditions[?(@.type==\"DisruptionTarget\")].reason}";
+    assert_eq!(lab.field("pod pod", target), "TerminationByKubelet");
     eventually("the Node says so", 60, || condition(&lab, "MemoryPressure") == "True");
     lab.k("get events --field-selector reason=Evicted").shows("low on resource: memory");
+}
+
+#[test]
+fn a_node_without_process_numbers_ends_the_pod_with_the_most_first() {
+    let mut lab = Lab::start(1);
+    let sleepers = "for i in $(seq 20); do sleep 10000 & done; wait";
+    let many = format!("containers: [{{name: many, image: \"{DEMO}\", command: [sh, -c, \"{sleepers}\"]}}]");
+    lab.apply(&[pod("many", &many), pod("few", &many.replace("20", "2"))].concat()).ok();
+    lab.k("wait pod --all --for=condition=Ready --timeout=60s").ok();
+    eventually("all of them sleep", 60, || lab.in_pod("many", "ps | grep -c '[s]leep 10000$'").out.trim() == "20");
+    lacking(&mut lab, "pid.available");
+    for name in ["many", "few"] {
+        let message = evicted(&lab, name);
+        assert!(message.starts_with("The node was low on resource: pids. Threshold quantity: "), "{message}");
+        assert!(!message.contains("Container"), "{message}");
+    }
+    let listed = lab.kubectl(&[
+        "get",
+        "events",
+        "--field-selector=reason=Evicted",
+        "-o=jsonpath={range .items[*]}{.metadata.resourceVersion} {.involvedObject.name}{\"\\n\"}{end}",
+    ]);
+    let mut order: Vec<(u64, &str)> = listed
+        .ok()
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(at, name)| (at.parse().unwrap(), name))
+        .collect();
+    order.sort_unstable();
+    assert_eq!(order.iter().map(|(_, name)| *name).collect::<Vec<_>>(), ["many", "few"]);
+    eventually("the Node says so", 60, || condition(&lab, "PIDPressure") == "True");
+}
+
+#[test]
+fn a_pod_that_takes_more_of_the_disk_than_it_may_goes() {
+    let lab = Lab::start(1);
+    let image = format!("image: {DEMO}");
+    let limit = |size: &str| format!("resources: {{limits: {{ephemeral-storage: {size}}}}}");
+    let mounts = "volumeMounts: [{name: scratch, mountPath: /scratch}]";
+    let pods = [
+        pod(
+            "volume",
+            &format!(
+                "containers: [{{name: web, {image}, {mounts}}}], volumes: [{{name: scratch, emptyDir: {{sizeLimit: 1Mi}}}}]"
+            ),
+        ),
+        pod(
+            "whole",
+            &format!(
+                "containers: [{{name: web, {image}, {mounts}, {}}}], volumes: [{{name: scratch, emptyDir: {{}}}}]",
+                limit("2Mi")
+            ),
+        ),
+        pod(
+            "part",
+            &format!(
+                "containers: [{{name: web, {image}, {}}}, {{name: rest, {image}, command: [sleep, \"10000\"], {}}}]",
+                limit("2Mi"),
+                limit("100Mi")
+            ),
+        ),
+        pod("fine", &format!("containers: [{{name: web, {image}, {}}}]", limit("100Mi"))),
+    ];
+    lab.apply(&pods.concat()).ok();
+    lab.k("wait pod --all --for=condition=Ready --timeout=60s").ok();
+    for name in ["volume", "whole"] {
+        in_scratch(&lab, name, "fallocate -l 3M filler");
+    }
+    for name in ["part", "fine"] {
+        lab.in_pod(name, "dd if=/dev/zero of=/filler bs=1M count=3");
+    }
+    assert_eq!(evicted(&lab, "volume"), "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\". ");
+    let whole = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ";
+    assert_eq!(evicted(&lab, "whole"), whole);
+    assert_eq!(evicted(&lab, "part"), "Container web exceeded its local ephemeral storage limit \"2Mi\". ");
+    assert_eq!(lab.field("pod fine", "{.status.phase}"), "Running");
+    assert_eq!(condition(&lab, "DiskPressure"), "False");
 }

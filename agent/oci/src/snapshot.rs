@@ -118,10 +118,9 @@ impl Snapshots {
         Ok(ids)
     }
 
-    /// Bytes and inodes that a container wrote: its ephemeral storage.
-    pub async fn usage(&self, container_id: &str) -> Result<(u64, u64), SnapshotError> {
-        let upper = self.folder(container_id)?.join("upper");
-        on_thread(move || usage_of(&upper)).await
+    /// Where all lies that a container wrote beside its volumes.
+    pub fn written(&self, container_id: &str) -> Result<PathBuf, SnapshotError> {
+        Ok(self.folder(container_id)?.join("upper"))
     }
 
     /// Chain ids of the layers below any container's root.
@@ -216,24 +215,6 @@ fn unmount_root(folder: &Path) -> Result<(), SnapshotError> {
 fn is_mounted(folder: &Path) -> Result<bool, SnapshotError> {
     let device = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.dev()).map_err(io_at("look at", path));
     Ok(device(folder)? != device(&folder.join("rootfs"))?)
-}
-
-fn usage_of(upper: &Path) -> Result<(u64, u64), SnapshotError> {
-    let (mut bytes, mut inodes) = (0, 0);
-    let mut folders = vec![upper.to_owned()];
-    while let Some(folder) = folders.pop() {
-        // A container that runs removes what is being counted.
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            inodes += 1;
-            bytes += meta.blocks() * 512;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok((bytes, inodes))
 }
 
 /// Mounting changes its thread's working directory for good, so each call has a thread of its own.

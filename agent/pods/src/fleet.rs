@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use control_api::view::core::Pod;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::machine::{Event, State};
@@ -161,10 +161,17 @@ impl Fleet {
         self.send_where(|entry| text(&entry.pod.metadata.uid) == uid, || Message::Refresh).await;
     }
 
-    /// The node needs what a pod takes; its end is told like any other.
-    pub async fn evict(&self, uid: &str, message: &str) {
-        let event = || Message::Event(Event::Evict { message: message.to_owned() });
-        self.send_where(|entry| text(&entry.pod.metadata.uid) == uid, event).await;
+    /// The pod takes what the node needs (then it is `disrupted`), or more than it may. Its end is told like any other.
+    /// Returns when nothing of it is left to end.
+    pub async fn evict(&self, uid: &str, message: &str, disrupted: bool) {
+        let Some(sender) = self.pods().get(uid).map(|entry| entry.sender.clone()) else { return };
+        let (waits, ended) = oneshot::channel();
+        // A worker that has ended needs no message.
+        let event = Event::Evict { message: message.to_owned(), disrupted };
+        let _ = sender.send(Message::Event(event)).await;
+        let _ = sender.send(Message::Ended(waits)).await;
+        // Nothing is ever sent.
+        let _ = ended.await;
     }
 
     /// Images have come: pods that wait for one try at once.

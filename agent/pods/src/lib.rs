@@ -8,7 +8,7 @@
 //! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`prober`] what
 //! probes and hooks ask of a container; [`fleet`] all
 //! pods of the node; [`log_link`] where log collectors look; [`record`] what survives the agent; [`node`] the Node's own status, with
-//! [`pressure`]; [`event`] core/v1 Events.
+//! [`pressure`], [`eviction`] and [`storage`]; [`event`] core/v1 Events.
 //!
 //! Absent on purpose: nothing here knows a container
 //! runtime, a registry or netlink; nothing waits for the control plane.
@@ -16,6 +16,7 @@
 pub mod env;
 pub mod etc;
 pub mod event;
+pub mod eviction;
 pub mod fleet;
 pub mod log_link;
 pub mod machine;
@@ -28,6 +29,7 @@ pub mod resources;
 pub mod security;
 pub mod spec;
 pub mod status;
+pub mod storage;
 pub mod worker;
 
 pub use fleet::Fleet;

@@ -159,11 +159,17 @@ pub struct Stop {
     pub deadline: Timestamp,
 }
 
+/// The reason of pods that their node ends for what they take.
+pub const EVICTED: &str = "Evicted";
+
 /// Why a pod failed as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub reason: String,
     pub message: String,
+    /// For what the node lacks.
+    #[serde(default)]
+    pub disrupted: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,9 +208,11 @@ pub enum Event {
     Halt,
     /// Refused by this node.
     Reject(Failure),
-    /// The node runs short of what the pod takes.
+    /// The pod takes what the node runs short of, or more than it may.
     Evict {
         message: String,
+        /// Whether it goes for what the node lacks, and not for a limit of its own.
+        disrupted: bool,
     },
     Mounted,
     MountFailed(String),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use control_api::quantity::Quantity;
 use jiff::{SignedDuration, Timestamp};
 
 /// So long a condition outlives its cause, so that pods are not sent to and fro.
@@ -24,6 +25,31 @@ pub enum Signal {
     Pids,
 }
 
+impl Signal {
+    /// What there is too little of, by the kubelet's word.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::DiskSpace => "ephemeral-storage",
+            Self::Inodes => "inodes",
+            Self::Pids => "pids",
+        }
+    }
+
+    pub fn is_of_disk(self) -> bool {
+        matches!(self, Self::DiskSpace | Self::Inodes)
+    }
+
+    /// So much of it, as the kubelet writes it.
+    pub fn amount(self, number: u64) -> Quantity {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        match self {
+            Self::Memory | Self::DiskSpace => Quantity::from_bytes(number),
+            Self::Inodes | Self::Pids => Quantity::from_units(number),
+        }
+    }
+}
+
 /// Free and whole, in bytes or pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -40,8 +66,8 @@ impl Room {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quantity {
-    Amount(u64),
+enum Least {
+    Amount(Quantity),
     Percent(u64),
 }
 
@@ -57,15 +83,15 @@ pub enum ThresholdError {
 
 /// Below which a signal means pressure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thresholds(BTreeMap<Signal, Quantity>);
+pub struct Thresholds(BTreeMap<Signal, Least>);
 
 impl Thresholds {
     /// Kubernetes' own, of a machine with so much memory: on a small board its 100 MiB would be most of what there is.
     fn defaults(memory_bytes: u64) -> Self {
         Self(BTreeMap::from([
-            (Signal::Memory, Quantity::Amount(MEMORY_BYTES_MIN.min(memory_bytes / 10))),
-            (Signal::DiskSpace, Quantity::Percent(10)),
-            (Signal::Inodes, Quantity::Percent(5)),
+            (Signal::Memory, Least::Amount(Signal::Memory.amount(MEMORY_BYTES_MIN.min(memory_bytes / 10)))),
+            (Signal::DiskSpace, Least::Percent(10)),
+            (Signal::Inodes, Least::Percent(5)),
         ]))
     }
 
@@ -76,37 +102,35 @@ impl Thresholds {
             let signal = SIGNALS.iter().find(|(known, _)| known == name);
             let (_, signal) = signal.ok_or_else(|| ThresholdError::Signal(name.clone()))?;
             let wrong = || ThresholdError::Quantity { signal: name.clone(), value: value.clone() };
-            all.0.insert(*signal, quantity(value).ok_or_else(wrong)?);
+            all.0.insert(*signal, least(value).ok_or_else(wrong)?);
         }
         Ok(all)
     }
 
-    /// The least memory that is to be free, in the words that it was asked for.
-    pub fn least_memory(&self) -> String {
-        match self.0.get(&Signal::Memory) {
-            Some(Quantity::Amount(bytes)) => {
-                control_api::quantity::Quantity::from_bytes(i64::try_from(*bytes).unwrap_or(i64::MAX)).to_string()
+    /// What of `room` is to be free at least; None where nothing is.
+    pub fn least(&self, signal: Signal, room: Room) -> Option<Quantity> {
+        match self.0.get(&signal)? {
+            Least::Amount(amount) => Some(*amount),
+            Least::Percent(percent) => {
+                let share = u128::from(room.whole) * u128::from(*percent) / 100;
+                let share = i64::try_from(share).unwrap_or(i64::MAX);
+                // As the kubelet has it, of inodes and process numbers too.
+                Some(Quantity::from_bytes(share))
             }
-            Some(Quantity::Percent(percent)) => format!("{percent}%"),
-            None => "0".to_owned(),
         }
     }
 
     pub fn is_met(&self, signal: Signal, room: Room) -> bool {
-        match self.0.get(&signal) {
-            Some(Quantity::Amount(least)) => room.free < *least,
-            Some(Quantity::Percent(least)) => u128::from(room.free) * 100 < u128::from(room.whole) * u128::from(*least),
-            None => false,
-        }
+        self.least(signal, room).is_some_and(|least| least > signal.amount(room.free))
     }
 }
 
-fn quantity(text: &str) -> Option<Quantity> {
+fn least(text: &str) -> Option<Least> {
     if let Some(percent) = text.strip_suffix('%') {
-        return percent.parse().ok().filter(|percent| *percent <= 100).map(Quantity::Percent);
+        return percent.parse().ok().filter(|percent| *percent <= 100).map(Least::Percent);
     }
-    let amount = control_api::quantity::Quantity::parse(text).ok()?;
-    u64::try_from(amount.units()).ok().map(Quantity::Amount)
+    let amount = Quantity::parse(text).ok()?;
+    (!amount.is_negative()).then_some(Least::Amount(amount))
 }
 
 /// What a Node's conditions say.
@@ -142,30 +166,6 @@ impl Gauge {
     }
 }
 
-/// A pod that could make room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    pub uid: String,
-    /// Static pods and those of the system's own classes stay.
-    pub critical: bool,
-    pub priority: i64,
-    pub memory_used_bytes: i64,
-    pub memory_requested_bytes: i64,
-}
-
-impl Candidate {
-    fn over_request_bytes(&self) -> i64 {
-        self.memory_used_bytes.saturating_sub(self.memory_requested_bytes)
-    }
-}
-
-/// The one to go for lack of memory, as the kubelet ranks them: who uses more than was asked for, the least important of
-/// those, and of equals who is furthest above.
-pub fn first_to_go(pods: &[Candidate]) -> Option<&Candidate> {
-    let pods = pods.iter().filter(|pod| !pod.critical);
-    pods.max_by_key(|pod| (pod.over_request_bytes() > 0, std::cmp::Reverse(pod.priority), pod.over_request_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,31 +199,17 @@ mod tests {
         let thresholds = Thresholds::with(&told(&[("memory.available", "1Gi"), ("pid.available", "50%")]), 0).unwrap();
         assert!(thresholds.is_met(Signal::Memory, Room { free: 1 << 29, whole: 1 << 30 }));
         assert!(thresholds.is_met(Signal::Pids, Room { free: 49, whole: 100 }));
+        let least = |signal, whole| thresholds.least(signal, Room { free: 0, whole }).unwrap().to_string();
+        assert_eq!(
+            (least(Signal::Memory, 1), least(Signal::DiskSpace, 64 << 20)),
+            ("1Gi".to_owned(), "6710886".to_owned())
+        );
         assert!(thresholds.is_met(Signal::DiskSpace, Room { free: 9, whole: 100 }), "others keep their default");
         let refused = |name: &str, value| Thresholds::with(&told(&[(name, value)]), 0).unwrap_err().to_string();
         assert!(refused("imagefs.available", "15%").starts_with("unknown eviction signal imagefs.available"));
         for value in ["", "a lot", "101%", "-1", "%"] {
             assert!(refused("nodefs.available", value).contains("nodefs.available"), "{value}");
         }
-    }
-
-    #[test]
-    fn who_uses_more_than_was_asked_for_goes_first_and_the_important_last() {
-        let pod = |uid: &str, priority, used, requested| Candidate {
-            uid: uid.to_owned(),
-            critical: false,
-            priority,
-            memory_used_bytes: used,
-            memory_requested_bytes: requested,
-        };
-        let mut pods = vec![pod("modest", 0, 50, 100), pod("greedy", 0, 90, 10), pod("greedier", 0, 200, 10)];
-        pods.extend([pod("important", 1000, 900, 10), Candidate { critical: true, ..pod("proxy", 0, 9000, 0) }]);
-        let mut order = Vec::new();
-        while let Some(next) = first_to_go(&pods).map(|pod| pod.uid.clone()) {
-            pods.retain(|pod| pod.uid != next);
-            order.push(next);
-        }
-        assert_eq!(order, ["greedier", "greedy", "important", "modest"]);
     }
 
     #[test]

@@ -106,24 +106,33 @@ pub fn qos(pod: &Pod) -> QosClass {
     }
 }
 
+/// The most that the containers which run at a time take; None where one does not say.
+pub(crate) fn most(spec: &PodSpec, of: impl Fn(&Container) -> Option<i64>) -> Option<i64> {
+    // Sidecars run beside all that comes after them.
+    let (mut starting, mut sidecars) = (0, 0);
+    for container in spec.init_containers.iter().flatten() {
+        let one = of(container)?;
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars += one;
+        }
+        let beside = if container.restart_policy.as_deref() == Some("Always") { 0 } else { one };
+        starting = starting.max(sidecars + beside);
+    }
+    let running = spec.containers.iter().map(of).sum::<Option<i64>>()?;
+    Some(starting.max(running + sidecars))
+}
+
+/// What the pod asks for of a resource that is counted in whole units.
+pub fn request(pod: &Pod, resource: &str) -> u64 {
+    let of = |one: &Container| one.resources.as_ref().and_then(|all| amount(all.requests.as_ref(), resource, false));
+    let most = pod.spec.as_ref().and_then(|spec| most(spec, |one| Some(of(one).unwrap_or(0))));
+    most.and_then(|most| u64::try_from(most).ok()).unwrap_or(0)
+}
+
 /// The pod's own cgroup: shares add up; a limit holds only where every container has one.
 pub fn pod_limits(pod: &Pod) -> Limits {
     let Some(spec) = &pod.spec else { return Limits::default() };
-    let most = |field: fn(&Asks) -> Option<i64>| -> Option<i64> {
-        // Sidecars run beside all that comes after them.
-        let (mut starting, mut sidecars) = (0, 0);
-        for container in spec.init_containers.iter().flatten() {
-            let one = field(&Asks::of(container.resources.as_ref()))?;
-            if container.restart_policy.as_deref() == Some("Always") {
-                sidecars += one;
-            }
-            let beside = if container.restart_policy.as_deref() == Some("Always") { 0 } else { one };
-            starting = starting.max(sidecars + beside);
-        }
-        let asks = spec.containers.iter().map(|container| Asks::of(container.resources.as_ref()));
-        let running = asks.map(|asks| field(&asks)).sum::<Option<i64>>()?;
-        Some(starting.max(running + sidecars))
-    };
+    let most = |field: fn(&Asks) -> Option<i64>| most(spec, |one| field(&Asks::of(one.resources.as_ref())));
     Asks {
         cpu_request_milli: most(|a| Some(a.cpu_request_milli.unwrap_or(0))),
         cpu_limit_milli: most(|a| a.cpu_limit_milli),

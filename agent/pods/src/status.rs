@@ -184,13 +184,17 @@ fn conditions(
     let ready = containers_ready(state, phase);
     let fine = || (true, "", String::new());
     // Conditions of others (readiness gates, DisruptionTarget) are theirs: the server keeps them beside these.
-    vec![
+    let mut all = vec![
         condition("PodReadyToStartContainers", (sandbox, "", String::new())),
         condition("Initialized", initialized(state, phase)),
         condition("Ready", gates(pod, given).unwrap_or(ready.clone()).min_good(&ready)),
         condition("ContainersReady", ready),
         condition("PodScheduled", fine()),
-    ]
+    ];
+    if let Some(failure) = state.failure.as_ref().filter(|failure| failure.disrupted) {
+        all.push(condition("DisruptionTarget", (true, "TerminationByKubelet", failure.message.clone())));
+    }
+    all
 }
 
 trait MinGood {

@@ -14,11 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use control_api::view::core::{Pod, PodStatus};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::etc::ClusterDns;
-use crate::machine::{Effect, Event, Stage, State, step};
+use crate::machine::{EVICTED, Effect, Event, Stage, State, step};
 use crate::ports::{PodFacts, Ports};
 use crate::record::Records;
 use crate::{event, status};
@@ -56,6 +56,8 @@ pub enum Message {
     Report,
     /// The node's addresses are these now.
     Moved(Arc<[String]>),
+    /// Dropped when nothing of the pod is left to end.
+    Ended(oneshot::Sender<()>),
 }
 
 /// What all of a worker's spawned effects need.
@@ -86,6 +88,8 @@ pub struct Worker {
     /// Probes and hooks at work, by container; they end with it.
     asked: HashMap<String, JoinSet<()>>,
     events: Allowance,
+    /// Those who wait for the pod's end.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Worker {
@@ -109,7 +113,8 @@ impl Worker {
         let reported = pod.status.clone();
         let events = Allowance::new(ports.clock.now());
         let context = Context { ports, settings, pod, facts, uid, news: news.clone(), turns: Arc::default() };
-        (Self { context, state: Some(state), inbox, reported, wake: None, asked: HashMap::new(), events }, news)
+        let (asked, waiting) = (HashMap::new(), Vec::new());
+        (Self { context, state: Some(state), inbox, reported, wake: None, asked, events, waiting }, news)
     }
 
     /// Runs until nothing of the pod is left. `first` is the machine's first event.
@@ -125,6 +130,9 @@ impl Worker {
             };
             if let Some(event) = event {
                 self.step(event);
+            }
+            if self.state().stage == Stage::Down {
+                self.waiting.clear();
             }
         }
         self.context.forget(self.state()).await;
@@ -164,6 +172,10 @@ impl Worker {
             }
             Message::Moved(addresses) => {
                 self.moved(&addresses);
+                None
+            }
+            Message::Ended(waits) => {
+                self.waiting.push(waits);
                 None
             }
         }
@@ -224,7 +236,8 @@ impl Worker {
             Effect::TearDown => {
                 let ids = self.state().container_ids().map(str::to_owned).collect();
                 self.asked.clear();
-                self.context.tear_down(ids);
+                let evicted = self.state().failure.as_ref().is_some_and(|failure| failure.reason == EVICTED);
+                self.context.tear_down(ids, evicted);
             }
             Effect::Probe { container_id, slot, kind } => {
                 let asking = self.context.clone().probe(container_id.clone(), self.name(slot), kind);

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use control_api::quantity::Quantity;
@@ -140,6 +140,18 @@ impl Volumes {
         // Fails where somebody else keeps something of the pod there too, which is theirs to remove.
         let _ = fs::remove_dir(&folder);
         Ok(())
+    }
+
+    /// By name, the folders of those volumes of a pod that lie on the disk and end with it.
+    pub fn on_disk(&self, uid: &str) -> Result<Vec<(String, PathBuf)>, VolumeError> {
+        let trouble = |why| VolumeError::SetUp { volume: String::new(), why };
+        let folder = self.pod_folder(uid).map_err(trouble)?.join("volumes");
+        let device = |path: &Path| fs::symlink_metadata(path).map(|found| found.dev()).ok();
+        let own = device(&folder);
+        let volumes = fs::read_dir(&folder).into_iter().flatten().flatten();
+        // What is only in memory is mounted there.
+        let volumes = volumes.filter(|volume| device(&volume.path()) == own);
+        Ok(volumes.map(|volume| (volume.file_name().to_string_lossy().into_owned(), volume.path())).collect())
     }
 
     fn folder(&self, pod: &Pod, name: &str) -> Result<PathBuf, String> {

@@ -68,7 +68,7 @@ impl Step<'_> {
         }
         let message = "Pod was active on the node longer than the specified deadline".to_owned();
         self.note(false, "DeadlineExceeded", message.clone());
-        self.fail(Failure { reason: "DeadlineExceeded".to_owned(), message });
+        self.fail(Failure { reason: "DeadlineExceeded".to_owned(), message, disrupted: false });
     }
 
     fn drive(&mut self, index: usize) {

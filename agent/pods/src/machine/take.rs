@@ -1,7 +1,9 @@
 //! What an event says, written into the state; nothing is asked for here but Events for the user.
 
 use super::delay::after;
-use super::{Busy, Effect, Ended, Event, Failure, Phase, ProbeKind, Pulled, Role, Slot, Stage, State, Step, Stop};
+use super::{
+    Busy, EVICTED, Effect, Ended, Event, Failure, Phase, ProbeKind, Pulled, Role, Slot, Stage, State, Step, Stop,
+};
 use crate::ports::{Exit, Found, FoundState};
 
 /// How long ErrImagePull is shown before it turns into ImagePullBackOff.
@@ -29,7 +31,7 @@ impl Step<'_> {
                 self.stop_within(self.grace_seconds());
             }
             Event::Reject(failure) => self.fail(failure),
-            Event::Evict { message } => self.evicted(message),
+            Event::Evict { message, disrupted } => self.evicted(message, disrupted),
             Event::Mounted if self.state.stage == Stage::Mounting => self.mounted(),
             Event::MountFailed(message) if self.state.stage == Stage::Mounting => {
                 self.setup_failed("FailedMount", message);
@@ -184,12 +186,13 @@ impl Step<'_> {
     }
 
     /// The node needs what the pod takes, at once.
-    fn evicted(&mut self, message: String) {
-        if self.state.stop.is_some() {
+    fn evicted(&mut self, message: String, disrupted: bool) {
+        let over = matches!(self.state.stage, Stage::Tearing | Stage::Down | Stage::Gone);
+        if over || self.state.stop.is_some() {
             return;
         }
-        self.note(true, "Evicted", message.clone());
-        self.state.failure.get_or_insert(Failure { reason: "Evicted".to_owned(), message });
+        self.note(true, EVICTED, message.clone());
+        self.state.failure.get_or_insert(Failure { reason: EVICTED.to_owned(), message, disrupted });
         self.stop_within(EVICTED_GRACE_SECONDS);
     }
 

@@ -176,7 +176,7 @@ fn never_and_on_failure_end_as_they_should() {
 fn an_evicted_pod_fails_and_says_why() {
     let mut story = Story::new(one());
     story.up().image(0).run(0, "a");
-    story.on(Event::Evict { message: "The node was low on resource: memory.".to_owned() });
+    story.on(Event::Evict { message: "The node was low on resource: memory.".to_owned(), disrupted: true });
     assert_eq!(story.notes()[0], "Evicted: The node was low on resource: memory.");
     story.exit("a", 137).on(Event::TornDown);
     assert_eq!(
@@ -184,6 +184,19 @@ fn an_evicted_pod_fails_and_says_why() {
         (Some("Failed"), Some("Evicted"))
     );
     assert!(story.status()["message"].as_str().unwrap().starts_with("The node was low"));
+    assert_eq!(
+        story.condition("DisruptionTarget"),
+        ("True".to_owned(), "TerminationByKubelet The node was low on resource: memory.".to_owned())
+    );
+}
+
+#[test]
+fn a_pod_that_is_over_is_not_evicted() {
+    let mut story = Story::new(policy("Never"));
+    story.up().image(0).run(0, "a");
+    story.exit("a", 0);
+    story.on(Event::Evict { message: "late".to_owned(), disrupted: true }).on(Event::TornDown);
+    assert_eq!(story.status()["phase"], "Succeeded");
 }
 
 #[test]

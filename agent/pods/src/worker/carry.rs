@@ -131,7 +131,8 @@ impl Context {
         }
     }
 
-    pub(super) fn tear_down(&self, container_ids: Vec<String>) {
+    /// Of an evicted pod logs go too: it had to go for the room that it took.
+    pub(super) fn tear_down(&self, container_ids: Vec<String>, evicted: bool) {
         let context = self.clone();
         tokio::spawn(async move {
             for attempt in 1..=TEAR_DOWN_TRIES {
@@ -143,6 +144,9 @@ impl Context {
                 if attempt < TEAR_DOWN_TRIES {
                     tokio::time::sleep(TEAR_DOWN_PAUSE).await;
                 }
+            }
+            if evicted {
+                context.remove_logs();
             }
             context.tell(Event::TornDown).await;
         });
@@ -162,14 +166,18 @@ impl Context {
         results.into_iter().filter_map(Result::err).map(|error| error.message).collect()
     }
 
+    fn remove_logs(&self) {
+        let logs = spec::log_dir(&self.settings.log_root, &self.pod);
+        if let Err(error) = fs::remove_dir_all(&logs)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(uid = self.uid, %error, "logs of a pod are not removed");
+        }
+    }
+
     pub(super) async fn forget(&self, state: &State) {
         if !state.halted {
-            let logs = spec::log_dir(&self.settings.log_root, &self.pod);
-            if let Err(error) = fs::remove_dir_all(&logs)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(uid = self.uid, %error, "logs of a pod are not removed");
-            }
+            self.remove_logs();
         }
         if let Err(error) = self.settings.records.remove(&self.uid) {
             tracing::warn!(uid = self.uid, %error, "the record of a pod is not removed");
