@@ -66,6 +66,8 @@ pub fn render(node: &Node) -> String {
     gauge("bramble_agent_containers_running", "Containers that run.", i64::try_from(running).unwrap_or(i64::MAX));
     gauge("bramble_agent_container_restarts", "Restarts of the containers of present pods.", restarts);
     gauge("bramble_agent_images", "Images on the node.", i64::try_from(images).unwrap_or(i64::MAX));
+    let stalls = i64::try_from(node.shortage.stalls()).unwrap_or(i64::MAX);
+    gauge("bramble_agent_memory_stalls", "Times that the kernel told of programs that wait for memory.", stalls);
     text
 }
 

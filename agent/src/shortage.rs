@@ -6,8 +6,10 @@ mod evict;
 mod images;
 mod limits;
 mod measure;
+mod stalls;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,20 +23,33 @@ use crate::daemon::Node;
 
 pub use images::images_of;
 
-/// Nothing tells of a disk that fills, so it is looked at as often as the heartbeat looks at the rest of the Node.
+/// Nothing tells of a disk that fills, so it is looked at as often as the heartbeat looks at the rest of the Node. Of a lack
+/// of memory the kernel tells.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the last look has found.
 #[derive(Debug, Default)]
-pub struct Shortage(Mutex<Pressure>);
+pub struct Shortage {
+    pressure: Mutex<Pressure>,
+    stalls: AtomicU64,
+}
 
 impl Shortage {
     pub fn pressure(&self) -> Pressure {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the kernel has told that something waits for memory.
+    pub fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Relaxed)
     }
 
     fn set(&self, pressure: Pressure) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pressure;
+        *self.pressure.lock().unwrap_or_else(PoisonError::into_inner) = pressure;
+    }
+
+    fn count_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -56,6 +71,7 @@ pub fn disk(folder: &Path) -> Option<(Room, Room)> {
 
 /// Measures until the agent ends, with a server in reach or without.
 pub async fn keep(node: Node) {
+    let stalls = stalls::Stalls::follow();
     let mut watch = Watch {
         node,
         gauge: Gauge::default(),
@@ -66,7 +82,10 @@ pub async fn keep(node: Node) {
     let mut timer = tokio::time::interval(LOOK);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        timer.tick().await;
+        tokio::select! {
+            _ = timer.tick() => {}
+            () = stalls.next() => watch.node.shortage.count_stall(),
+        }
         // Whether a pod's end was enough shows at once.
         while watch.look().await {}
     }

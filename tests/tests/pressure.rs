@@ -229,3 +229,27 @@ fn a_pod_that_takes_more_of_the_disk_than_it_may_goes() {
     assert_eq!(lab.field("pod fine", "{.status.phase}"), "Running");
     assert_eq!(condition(&lab, "DiskPressure"), "False");
 }
+
+#[test]
+fn the_kernel_tells_when_something_waits_for_memory() {
+    if !Path::new("/proc/pressure/memory").exists() {
+        eprintln!("this kernel does not tell");
+        return;
+    }
+    let lab = Lab::start(1);
+    // Its files do not fit into its memory, so that it reads them again and again, and waits for room for them.
+    let line = "dd if=/dev/zero of=/large bs=1M count=64; while :; do cat /large > /dev/null; done";
+    let limits = "resources: {limits: {memory: 16Mi}}";
+    lab.apply(&pod(
+        "reader",
+        &format!("containers: [{{name: reader, image: \"{DEMO}\", command: [sh, -c, \"{line}\"], {limits}}}]"),
+    ))
+    .ok();
+    let stalls = || {
+        let page = lab.nodes[0].sh("curl -s http://127.0.0.1:10249/metrics").out;
+        page.lines()
+            .find_map(|line| line.strip_prefix("bramble_agent_memory_stalls ")?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    eventually("the agent is told", 60, || stalls() > 0);
+}
