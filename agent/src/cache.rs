@@ -1,11 +1,20 @@
 //! The node's own copy of what it was told: in memory for pods that refer to it, on disk for a start without a server.
 //!
-//! The node's own pods and what those name are on disk before they are acted upon. What every node is told changes
-//! with every pod of the cluster: it is written later, many changes at once and without a sync, to spare the card.
+//! What a power cut leaves of it:
+//!
+//! | | |
+//! |---|---|
+//! | the node's own pods, and what those name | as they were acted upon: they are synced before |
+//! | a pod that is gone | gone: else it would run again on a node that comes back alone |
+//! | what pods named, once it is gone | gone or not; the next whole sync with a server removes it |
+//! | what every node is told | any of its states since, or nothing |
+//!
+//! The last changes with every pod of the cluster: it is written later, many changes at once and without a sync, to spare
+//! the card. A file that is torn is removed with a warning; the server tells all of it again.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +23,7 @@ use bytes::Bytes;
 use control_api::view::View;
 use control_api::view::core::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
 use control_wire::{NodeNetwork, durable};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -35,13 +45,13 @@ pub type Key = (String, String, String);
 pub struct Cache {
     dir: PathBuf,
     objects: Mutex<HashMap<Key, Bytes>>,
-    /// Shared objects that are newer, or gone, than their files say.
+    /// Objects that are newer, or gone, than their files say: shared ones, and others that found no room.
     unwritten: Mutex<HashSet<Key>>,
     changed: Notify,
 }
 
 impl Cache {
-    /// Reads what is there; a file that cannot be read is passed over, since the server has it too.
+    /// Reads what is there; a file that cannot be read or was torn is passed over, since the server has it too.
     pub fn open(dir: PathBuf) -> Result<Self> {
         durable::private_folder(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mut objects = HashMap::new();
@@ -52,11 +62,13 @@ impl Cache {
                 for file in files.flatten() {
                     let (space, name) = (namespace.file_name(), file.file_name());
                     let (Some(space), Some(name)) = (space.to_str(), name.to_str()) else { continue };
-                    let Some(name) = name.strip_suffix(".json") else { continue };
+                    let Some(name) = name.strip_suffix(".json") else {
+                        // What was being written when the power or the agent went.
+                        drop(remove(&file.path()));
+                        continue;
+                    };
                     let space = if space == NO_NAMESPACE { "" } else { space };
-                    if let Ok(bytes) = fs::read(file.path())
-                        && !bytes.is_empty()
-                    {
+                    if let Some(bytes) = read(&file.path()) {
                         objects.insert((resource.to_owned(), space.to_owned(), name.to_owned()), bytes.into());
                     }
                 }
@@ -80,8 +92,12 @@ impl Cache {
             self.write_later(key);
             return Ok(true);
         }
-        durable::private_folder(path.parent().expect("a file lies in its namespace's folder"))?;
-        durable::replace(&path, &kept, MODE_PRIVATE)?;
+        let write = || {
+            durable::private_folder(path.parent().expect("a file lies in its namespace's folder"))?;
+            durable::replace(&path, &kept, MODE_PRIVATE)
+        };
+        // On a full disk, say: it is acted upon all the same, and written when there is room.
+        write().inspect_err(|_| self.write_later(key))?;
         Ok(true)
     }
 
@@ -91,7 +107,12 @@ impl Cache {
             self.write_later(key);
             return Ok(());
         }
-        remove(&self.path(key)?)
+        let path = self.path(key)?;
+        let removed = remove(&path).and_then(|()| match path.parent() {
+            Some(folder) if key.0 == "pods" && folder.is_dir() => Ok(durable::sync_folder(&path)?),
+            _ => Ok(()),
+        });
+        removed.inspect_err(|_| self.write_later(key))
     }
 
     fn unwritten(&self) -> MutexGuard<'_, HashSet<Key>> {
@@ -127,13 +148,13 @@ impl Cache {
                 None => remove(&path),
                 Some(bytes) => {
                     durable::private_folder(path.parent().expect("a file lies in its namespace's folder"))?;
-                    let fresh = path.with_extension("new");
-                    fs::write(&fresh, bytes)?;
-                    Ok(fs::rename(&fresh, &path)?)
+                    let replace = if is_shared(&key.0) { durable::replace_lazily } else { durable::replace };
+                    Ok(replace(&path, &bytes, MODE_PRIVATE)?)
                 }
             });
             if let Err(error) = written {
                 tracing::warn!(?key, error = format!("{error:#}"), "an object is not kept on disk");
+                self.write_later(&key);
             }
         }
     }
@@ -224,7 +245,18 @@ pub fn is_shared(resource: &str) -> bool {
     SHARED.contains(&resource)
 }
 
-fn remove(path: &std::path::Path) -> Result<()> {
+/// An object that is whole: torn, it lacks its end or holds zeros, and neither is JSON.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(&bytes) {
+        tracing::warn!(path = %path.display(), %error, "an object on disk is damaged; the server tells it again");
+        drop(remove(path));
+        return None;
+    }
+    Some(bytes)
+}
+
+fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -249,3 +281,6 @@ fn essential(resource: &str, json: &[u8]) -> Result<Vec<u8>> {
     }
     Ok(serde_json::to_vec(&object)?)
 }
+
+#[cfg(test)]
+mod power;

@@ -20,7 +20,7 @@ use agent_proxy::Proxy;
 use agent_runtime::{Runtime, SandboxStatus};
 use agent_volumes::Volumes;
 use anyhow::{Context, Result, bail};
-use control_wire::{Hello, Identity, Link, NodeKey, PROTOCOL, supervisor};
+use control_wire::{Hello, Identity, Link, NodeKey, PROTOCOL, durable, supervisor};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
@@ -138,7 +138,7 @@ pub async fn run(config: Config) -> Result<()> {
 
 /// One agent a data folder; the file names its process.
 fn lock(config: &Config) -> Result<Flock<File>> {
-    std::fs::create_dir_all(&config.layout.root)
+    durable::public_folder(&config.layout.root)
         .with_context(|| format!("cannot make {}", config.layout.root.display()))?;
     let path = config.layout.pid_file();
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use control_wire::discovery::{self, Found};
 use control_wire::durable::{self, MODE_PRIVATE};
 use control_wire::trust::{self, Anchor};
-use control_wire::{Applicant, ConnectError, Identity, JoinError, JoinToken, Link, NodeKey, Pending, fingerprint};
+use control_wire::{
+    Applicant, ConnectError, IDENTITY_FILE, Identity, JoinError, JoinToken, Link, NodeKey, Pending, fingerprint,
+};
 
 use crate::adapters::chain;
 use crate::config::Config;
@@ -24,7 +26,7 @@ const SEEN_FILE: &str = "seen.ca";
 /// The identity of an earlier join, else a new one; a server that is out of reach is waited for.
 pub async fn identity(config: &Config, key: &NodeKey) -> Result<Identity> {
     let dir = config.layout.identity();
-    if let Some(identity) = Identity::load(&dir).context("cannot read the node's identity")? {
+    if let Some(identity) = kept(&dir)? {
         forget_token(config)?;
         return Ok(identity);
     }
@@ -40,6 +42,21 @@ pub async fn identity(config: &Config, key: &NodeKey) -> Result<Identity> {
     forget_token(config)?;
     tracing::info!(node = config.node_name, cluster = identity.cluster, "joined");
     Ok(identity)
+}
+
+/// What an earlier join left. Where that makes no sense the node is still known by its key, and asks to be let in again;
+/// a key that makes no sense is no other node's to replace.
+fn kept(dir: &Path) -> Result<Option<Identity>> {
+    let error = match Identity::load(dir) {
+        Ok(identity) => return Ok(identity),
+        Err(error) => error,
+    };
+    let Some(path) = error.damaged().filter(|path| path.ends_with(IDENTITY_FILE)) else {
+        return Err(error).context("cannot read the node's identity");
+    };
+    tracing::warn!(error = chain(&error), "the node's identity is set aside: it has to join again");
+    durable::set_aside(path)?;
+    Ok(None)
 }
 
 /// The token given by hand, else the one left in the data folder.

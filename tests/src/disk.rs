@@ -4,7 +4,8 @@
 //! durable and not contents, a rename is whole or not there, and nothing else is promised. Contents survive sector by
 //! sector, each in any of its versions since the last sync, now and then cut in the midst of one.
 //!
-//! Tests put what they test on top of it by adapters of their own; see the tests of control/store and agent.
+//! Tests put what they test on top of it by adapters of their own, as those of control/store do, or have programs leave
+//! a trace of what they do to a real folder ([`cuts`]), as those of the agent's stores do.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::luck::Luck;
 
 mod content;
+pub mod cuts;
+pub mod trace;
+mod tree;
 
 use content::Content;
 
@@ -50,6 +54,8 @@ impl Rename {
 enum Inode {
     File(Content),
     Folder(Folder),
+    /// A symlink, whole or not there.
+    Link(String),
 }
 
 #[derive(Debug)]
@@ -124,6 +130,7 @@ impl Disk {
         let inodes = state.inodes.iter().map(|inode| match inode {
             Inode::File(content) => Inode::File(content.after_power_cut(luck)),
             Inode::Folder(folder) => Inode::Folder(folder.after_power_cut(luck)),
+            Inode::Link(target) => Inode::Link(target.clone()),
         });
         Self::with(inodes.collect())
     }
@@ -197,6 +204,7 @@ impl Disk {
                     folder.synced = folder.current.clone();
                     folder.pending.clear();
                 }
+                Inode::Link(_) => {}
             }
         }
         Ok(())
@@ -215,6 +223,7 @@ impl Disk {
         match &state.inodes[inode] {
             Inode::File(content) => Ok(content.bytes().to_vec()),
             Inode::Folder(_) => Err(io::ErrorKind::IsADirectory.into()),
+            Inode::Link(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }
@@ -233,7 +242,7 @@ impl State {
     fn folder(&mut self, inode: usize) -> &mut Folder {
         match &mut self.inodes[inode] {
             Inode::Folder(folder) => folder,
-            Inode::File(_) => panic!("inode {inode} is no folder"),
+            Inode::File(_) | Inode::Link(_) => panic!("inode {inode} is no folder"),
         }
     }
 
@@ -288,7 +297,7 @@ impl OpenFile {
         match &state.inodes[self.inode] {
             _ if state.off => Err(power_is_off()),
             Inode::File(content) => Ok(read(content)),
-            Inode::Folder(_) => Err(io::ErrorKind::IsADirectory.into()),
+            Inode::Folder(_) | Inode::Link(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
@@ -297,7 +306,7 @@ impl OpenFile {
         let cut = state.step()?;
         match &mut state.inodes[self.inode] {
             Inode::File(content) => change(content),
-            Inode::Folder(_) => return Err(io::ErrorKind::IsADirectory.into()),
+            Inode::Folder(_) | Inode::Link(_) => return Err(io::ErrorKind::IsADirectory.into()),
         }
         if cut { Err(power_is_off()) } else { Ok(()) }
     }

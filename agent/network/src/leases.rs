@@ -48,8 +48,9 @@ impl Leases {
         };
         // A line that a power cut spoiled costs its pod the address, nothing else.
         let leases: BTreeMap<String, Lease> = String::from_utf8_lossy(&text)
-            .lines()
-            .filter_map(decode)
+            .split_inclusive('\n')
+            // The first digits of an address are one, too: a line counts with its end.
+            .filter_map(|line| decode(line.strip_suffix('\n')?))
             .filter(|(_, lease)| range.contains(lease.address))
             .collect();
         let last = leases.values().map(|lease| lease.address).max();
@@ -188,6 +189,14 @@ mod tests {
             leases.take(uid, &[]).unwrap();
         }
         assert!(matches!(leases.take("g", &[]), Err(Error::NoAddress(_))));
+    }
+
+    #[test]
+    fn a_line_that_a_power_cut_left_half_of_gives_nobody_the_address_that_it_begins_with() {
+        let (dir, range) = (tempfile::tempdir().unwrap(), "10.9.0.0/24".parse().unwrap());
+        fs::write(dir.path().join(FILE), "a 10.9.0.1\nb 10.9.0.1").unwrap();
+        let leases = Leases::load(dir.path(), range).unwrap();
+        assert_eq!(leases.iter().map(|(uid, _)| uid.as_str()).collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

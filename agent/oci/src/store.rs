@@ -6,8 +6,11 @@
 //! DIR/images/tmp/<pid>-<n>           downloads; gone at the next start
 //! DIR/layers/<chain id>/fs           an unpacked layer, complete since it got its name by a rename
 //! DIR/layers/<chain id>/size         its bytes
-//! DIR/layers/new-<pid>-<n>/          a layer that is being unpacked; gone at the next start
+//! DIR/layers/new-<pid>-<n>/          a layer that is being unpacked or removed; gone at the next start
 //! ```
+//!
+//! An image that was taken in is there after a power cut, whole. One that was removed may be there again, whole, or not:
+//! a record counts only where all of its layers are there, and a layer's name is gone from the disk before its files go.
 
 use std::{
     fs::{self, File},
@@ -91,9 +94,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 impl Store {
     pub fn open(data_dir: PathBuf) -> Result<Self, StoreError> {
         let store = Self { data_dir };
-        for folder in [store.names(), store.tmp(), store.layers()] {
-            fs::create_dir_all(&folder).map_err(io_at("create", &folder))?;
-        }
+        store.make_folders()?;
         let lock = store.lock_file()?;
         // Another process at work has the lock: what it unpacks is not left over.
         if lock.try_lock().is_ok() {
@@ -102,7 +103,22 @@ impl Store {
         Ok(store)
     }
 
+    /// They are found again after a power cut.
+    fn make_folders(&self) -> Result<(), StoreError> {
+        let folders = [self.names(), self.tmp(), self.layers()];
+        if folders.iter().all(|folder| folder.is_dir()) {
+            return Ok(());
+        }
+        for folder in &folders {
+            fs::create_dir_all(folder).map_err(io_at("create", folder))?;
+        }
+        sync(&self.data_dir.join("images"))?;
+        sync(&self.data_dir)
+    }
+
     fn clear_leftovers(&self) -> Result<(), StoreError> {
+        // One that was to be removed must not get its name back when half of it is gone.
+        sync(&self.layers())?;
         for (folder, prefix) in [(self.tmp(), ""), (self.layers(), "new-"), (self.names(), "new-")] {
             for entry in fs::read_dir(&folder).map_err(io_at("list", &folder))? {
                 let path = entry.map_err(io_at("list", &folder))?.path();
@@ -172,7 +188,13 @@ impl Store {
 
     /// The image of exactly this name, where all of it is here.
     pub fn load(&self, name: &str) -> Result<Option<Image>, StoreError> {
-        self.read(&self.record_path(name))
+        match self.read(&self.record_path(name)) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::warn!(name, %error, "an image's record is damaged; it counts as none and is fetched again");
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     fn read(&self, path: &Path) -> Result<Option<Image>, StoreError> {
@@ -270,6 +292,19 @@ impl Store {
     /// Removes every layer that is not in `keep`; answers with their number and bytes.
     pub fn remove_layers(&self, keep: impl Fn(&str) -> bool) -> Result<(usize, u64), StoreError> {
         let folder = self.layers();
+        let mut dead = Vec::new();
+        let hidden = self.hide_layers(keep, &mut dead);
+        if let Err(error) = sync(&folder) {
+            // They stay where they are out of sight, for the next start to remove.
+            dead.into_iter().for_each(std::mem::forget);
+            return Err(error);
+        }
+        hidden
+    }
+
+    /// Out of sight first: half a layer must not look like one after a crash, nor after a power cut.
+    fn hide_layers(&self, keep: impl Fn(&str) -> bool, dead: &mut Vec<Temporary>) -> Result<(usize, u64), StoreError> {
+        let folder = self.layers();
         let (mut count, mut bytes) = (0, 0);
         for entry in fs::read_dir(&folder).map_err(io_at("list", &folder))? {
             let entry = entry.map_err(io_at("list", &folder))?;
@@ -279,14 +314,18 @@ impl Store {
                 continue;
             }
             let size = self.layer_bytes(&chain_id);
-            // Out of sight first: half a layer must not look like one after a crash.
-            let dead = Temporary(folder.join(format!("new-{}", unique())));
-            fs::rename(entry.path(), dead.path()).map_err(io_at("remove", &entry.path()))?;
+            let hidden = folder.join(format!("new-{}", unique()));
+            fs::rename(entry.path(), &hidden).map_err(io_at("remove", &entry.path()))?;
+            dead.push(Temporary(hidden));
             count += 1;
             bytes += size;
         }
         Ok((count, bytes))
     }
+}
+
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|open| open.sync_all()).map_err(io_at("sync", folder))
 }
 
 fn unique() -> String {

@@ -357,6 +357,16 @@ impl State {
         self.slots.iter().any(|slot| slot.alive())
     }
 
+    /// Whether it holds how a container, or the pod, ended. An init container that did its part does it again in another
+    /// sandbox.
+    pub fn tells_an_end(&self) -> bool {
+        let ended = |slot: &Slot| match &slot.phase {
+            Phase::Ended(ended) => slot.role != Role::Init || ended.code != 0,
+            _ => slot.last.is_some(),
+        };
+        self.failure.is_some() || !self.early.is_empty() || self.slots.iter().any(ended)
+    }
+
     /// Whether a record of `other` would be the same as one of this.
     pub fn is_recorded_as(&self, other: &Self) -> bool {
         let mut other = other.clone();

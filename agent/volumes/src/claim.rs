@@ -109,7 +109,12 @@ fn make(path: &Path) -> Result<(), VolumeError> {
         fs::set_permissions(root, fs::Permissions::from_mode(0o711)).map_err(VolumeError::io("close", root))?;
     }
     fs::create_dir(path).map_err(VolumeError::io("make", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(VolumeError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(VolumeError::io("set the mode of", path))?;
+    // A program that syncs what it writes can sync what lies in the volume, and not the volume's own name.
+    path.ancestors().skip(1).take(2).try_for_each(|parent| {
+        let synced = fs::File::open(parent).and_then(|open| open.sync_all());
+        synced.map_err(VolumeError::io("sync", parent))
+    })
 }
 
 /// Gives everything in the volume to the pod's group, unless `lazily` finds the root given already.

@@ -33,6 +33,17 @@ impl FileError {
 
 /// Replaces `path`: a power cut leaves the old content or the new, never a part.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    exchange(path, content, mode, true)?;
+    sync_folder(path)
+}
+
+/// Replaces `path` without a sync: readers see the old content or the new, and a power cut may leave either, a part, or
+/// nothing. What is left of it is only ever the beginning or sectors of one content, with zeros between them.
+pub fn replace_lazily(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    exchange(path, content, mode, false)
+}
+
+fn exchange(path: &Path, content: &[u8], mode: u32, sync: bool) -> Result<(), FileError> {
     let temporary = path.with_added_extension("new");
     // A leftover of a crash may carry another mode, and `mode` counts only at creation.
     match std::fs::remove_file(&temporary) {
@@ -45,9 +56,10 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> 
     options.write(true).create_new(true).mode(mode);
     let mut file = options.open(&temporary).map_err(FileError::at("create", &temporary))?;
     file.write_all(content).map_err(FileError::at("write", &temporary))?;
-    file.sync_all().map_err(FileError::at("sync", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(FileError::at("replace", path))?;
-    sync_folder(path)
+    if sync {
+        file.sync_all().map_err(FileError::at("sync", &temporary))?;
+    }
+    std::fs::rename(&temporary, path).map_err(FileError::at("replace", path))
 }
 
 /// The file's content; `None` where there is none.
@@ -57,6 +69,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at("read", path)(error)),
     }
+}
+
+/// Moves a file that makes no sense out of the way, for a person to look at.
+pub fn set_aside(path: &Path) -> Result<(), FileError> {
+    std::fs::rename(path, path.with_added_extension("damaged")).map_err(FileError::at("set aside", path))
 }
 
 /// Removes `path` for good.
@@ -76,7 +93,8 @@ pub fn names(folder: &Path) -> Result<Vec<String>, FileError> {
     list().map_err(FileError::at("list", folder))
 }
 
-fn sync_folder(path: &Path) -> Result<(), FileError> {
+/// The names in the folder that `path` lies in are found again after a power cut.
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", folder))
 }
@@ -84,8 +102,17 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
 /// Creates a folder that only its owner can enter, and those above it. A new one is found again after a power cut:
 /// what is kept in it would be lost with it.
 pub fn private_folder(path: &Path) -> Result<(), FileError> {
+    make_folder(path, 0o700)
+}
+
+/// The same for a folder that others may enter.
+pub fn public_folder(path: &Path) -> Result<(), FileError> {
+    make_folder(path, 0o755)
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::at("create", path))?;
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(FileError::at("create", path))?;
     missing.into_iter().filter(|path| !path.as_os_str().is_empty()).try_for_each(sync_folder)
 }
 

@@ -10,7 +10,8 @@ use crate::durable::{self, FileError, MODE_PRIVATE};
 use crate::trust;
 
 const KEY_FILE: &str = "node.key";
-const IDENTITY_FILE: &str = "node.identity";
+/// In the folder of the agent's own files.
+pub const IDENTITY_FILE: &str = "node.identity";
 
 /// The node's private key, P-256. It never leaves the node, and the node is known by it.
 #[derive(Clone)]
@@ -35,6 +36,16 @@ pub enum KeyError {
     File(#[from] FileError),
     #[error("cannot make a certificate request for node {node}")]
     Request { node: String, source: rcgen::Error },
+}
+
+impl KeyError {
+    /// The file that was read and made no sense.
+    pub fn damaged(&self) -> Option<&Path> {
+        match self {
+            Self::File(error) if error.source.kind() == std::io::ErrorKind::InvalidData => Some(&error.path),
+            _ => None,
+        }
+    }
 }
 
 impl NodeKey {

@@ -42,7 +42,7 @@ pub mod usage;
 pub use account::{TokenAnswer, TokenReply, TokenRequest};
 pub use codec::StreamError;
 pub use frame::{Accepted, Hello, NodeNetwork, PROTOCOL, Report, Sync};
-pub use identity::{Identity, NodeKey};
+pub use identity::{IDENTITY_FILE, Identity, NodeKey};
 pub use incoming::{ExecPipe, ForwardCall, Incoming, LogSink};
 pub use join::JoinError;
 pub use link::{ConnectError, Link};
