@@ -180,6 +180,7 @@ async fn start(
     let runtime = agent_runtime::Config::new(&config.layout.root, format!("bramble-{short}"));
     let runtime = Runtime::new(runtime).await.context("cannot open the runtime's state")?;
     let adopted = runtime.adopt().await.context("cannot look for running pods")?;
+    remove_dead(&runtime, &adopted).await;
     drop_unknown_roots(&config, &images, &adopted).await;
     let network =
         Network::setup(network_config(&config, key, &cache)?).await.context("cannot set up the pod network")?;
@@ -224,11 +225,22 @@ async fn start(
     Ok((node, uplink, connected))
 }
 
+/// Dead sandboxes (after a reboot, say) are cleared away, before anything that their last processes may use.
+async fn remove_dead(runtime: &Runtime, adopted: &[SandboxStatus]) {
+    for sandbox in adopted.iter().filter(|sandbox| !sandbox.alive) {
+        let uid = &sandbox.spec.uid;
+        if let Err(error) = runtime.remove_sandbox(uid).await {
+            tracing::warn!(uid, error = chain(&error), "a dead sandbox is not wholly removed");
+        }
+    }
+}
+
 /// A killed agent may have mounted a root for a container that it never came to make, or not have removed one that was
-/// over: nobody knows those. What a record or a sandbox names is left to its pod.
+/// over: nobody knows those. What a record or a live sandbox names is left to its pod.
 async fn drop_unknown_roots(config: &Config, images: &Images, adopted: &[SandboxStatus]) {
     let mut known = Records::new(config.layout.pods()).container_ids();
-    known.extend(adopted.iter().flat_map(|sandbox| &sandbox.containers).map(|container| container.spec.id.clone()));
+    let live = adopted.iter().filter(|sandbox| sandbox.alive).flat_map(|sandbox| &sandbox.containers);
+    known.extend(live.map(|container| container.spec.id.clone()));
     let snapshots = images.snapshots();
     for id in snapshots.list().unwrap_or_default().into_iter().filter(|id| !known.contains(id)) {
         match snapshots.remove(&id).await {
@@ -238,7 +250,7 @@ async fn drop_unknown_roots(config: &Config, images: &Images, adopted: &[Sandbox
     }
 }
 
-/// Dead sandboxes (after a reboot, say) are cleared away; live ones are given to their pods.
+/// Live sandboxes are given to their pods.
 #[allow(clippy::too_many_arguments, reason = "each is a part of the node that pods need, and nothing else calls it")]
 async fn fleet(
     config: &Config,
@@ -250,15 +262,9 @@ async fn fleet(
     outbox: &Arc<Outbox>,
     adopted: Vec<SandboxStatus>,
 ) -> Result<Fleet> {
-    let mut live: HashMap<String, Vec<Found>> = HashMap::new();
-    for sandbox in adopted {
-        let uid = sandbox.spec.uid;
-        if sandbox.alive {
-            live.insert(uid, sandbox.containers.into_iter().map(found).collect());
-        } else if let Err(error) = runtime.remove_sandbox(&uid).await {
-            tracing::warn!(uid, error = chain(&error), "a dead sandbox is not wholly removed");
-        }
-    }
+    let live = adopted.into_iter().filter(|sandbox| sandbox.alive);
+    let live: HashMap<String, Vec<Found>> =
+        live.map(|sandbox| (sandbox.spec.uid, sandbox.containers.into_iter().map(found).collect())).collect();
     let told = volumes.cache.network().context("the cluster's network is not known yet")?;
     let ports = Ports {
         runtime: Arc::new(PodRuntime(runtime.clone())),

@@ -110,8 +110,9 @@ impl Snapshots {
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.map_err(io_at("list", &folder))?;
-            // One that was cut off in its making lacks the last of them.
-            if OURS.iter().any(|part| entry.path().join(part).is_dir()) {
+            // One that was cut off in its making lacks the last of them, in its removal perhaps all.
+            let mut within = fs::read_dir(entry.path()).into_iter().flatten();
+            if within.next().is_none() || OURS.iter().any(|part| entry.path().join(part).is_dir()) {
                 ids.push(entry.file_name().to_string_lossy().into_owned());
             }
         }

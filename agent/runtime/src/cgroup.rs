@@ -16,6 +16,7 @@ use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::layout::SandboxDir;
 use crate::spec::{QosClass, Resources};
 
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
@@ -109,6 +110,12 @@ pub(crate) fn folders(path: &str) -> Vec<PathBuf> {
 /// their pods', since a v2 cgroup with children holds no process.
 pub(crate) fn shims_path(parent: &str) -> String {
     format!("{parent}/shims")
+}
+
+/// Where one pod's shim is kept, with its workers: a killed shim leaves those, and they go on making what it asked for.
+pub(crate) fn shim_path(parent: &str, dir: &SandboxDir) -> String {
+    let name = dir.0.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}/{name}", shims_path(parent))
 }
 
 /// Moves a process, and what it starts from now on, to a cgroup without children, which is made where it is not there.

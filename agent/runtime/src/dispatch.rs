@@ -15,7 +15,7 @@ pub fn dispatch() {
     let args: Vec<String> = std::env::args_os().take(4).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let arg = |n: usize| args.get(n).map_or("", String::as_str);
     let result = match arg(1) {
-        SHIM => crate::shim::run(arg(2)),
+        SHIM => crate::shim::run(arg(2), arg(3)),
         CREATE => crate::worker::create(arg(2), arg(3)),
         EXEC => crate::worker::exec(arg(2), arg(3)),
         NAMESPACES => crate::namespaces::helper(arg(2)),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::SandboxDir;
@@ -101,6 +102,8 @@ fn is_mount_point(path: &Path) -> bool {
 
 /// The helper's whole life.
 pub(crate) fn helper(order: &str) -> io::Result<()> {
+    // What it makes is for the agent that waits for it: the next one does not know of this process.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let order: Order = serde_json::from_str(order)?;
     let mut flags = CloneFlags::empty();
     for kind in &order.kinds {

@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     followed: Mutex<HashSet<String>>,
     /// Pods whose sandbox is being taken away: the end of their shim is no loss.
     removing: Mutex<HashSet<String>>,
+    /// Locks of pods whose sandbox is being made, emptied or taken away: one at a time.
+    doors: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     /// Shims that this process has spawned.
     shims: Mutex<HashMap<String, Child>>,
     ended: Notify,
@@ -83,6 +85,12 @@ pub(crate) struct Inner {
 impl Inner {
     fn dir(&self, uid: &str) -> SandboxDir {
         SandboxDir::new(&self.config.data_dir, uid)
+    }
+
+    fn door(&self, uid: &str) -> Arc<Mutex<()>> {
+        let mut doors = lock(&self.doors);
+        doors.retain(|_, door| Arc::strong_count(door) > 1);
+        doors.entry(uid.to_owned()).or_default().clone()
     }
 }
 
@@ -104,6 +112,7 @@ impl Runtime {
             told: Mutex::default(),
             followed: Mutex::default(),
             removing: Mutex::default(),
+            doors: Mutex::default(),
             shims: Mutex::default(),
             ended: Notify::new(),
             filters: Mutex::default(),

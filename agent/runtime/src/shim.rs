@@ -22,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::cgroup;
 use crate::layout::SandboxDir;
 use connection::Connection;
 use container::Container;
@@ -49,7 +50,9 @@ enum Source {
 }
 
 /// The shim's whole life. Its listening socket is descriptor 0, so that it can be reached before it runs.
-pub(crate) fn run(dir: &str) -> io::Result<()> {
+pub(crate) fn run(dir: &str, cgroup: &str) -> io::Result<()> {
+    // Before it has a worker, so that all of them are found there.
+    cgroup::keep(cgroup, std::process::id())?;
     child::settle()?;
     let listener = child::take_listener()?;
     let mut mask = SigSet::empty();

@@ -86,6 +86,20 @@ impl Step<'_> {
             None if self.state.stage == Stage::Up => self.sandbox_lost(),
             None => {}
         }
+        self.remove_ended();
+    }
+
+    /// Again: the agent may have ended in the midst of it.
+    fn remove_ended(&mut self) {
+        for index in 0..self.state.slots.len() {
+            let slot = &self.state.slots[index];
+            if let (false, Some(container_id)) = (slot.alive(), slot.container_id.clone()) {
+                let effect = Effect::RemoveContainer { container_id };
+                if !self.effects.contains(&effect) {
+                    self.ask(effect);
+                }
+            }
+        }
     }
 
     /// Matches containers by id; one that was being started when the agent ended, by name and attempt.
@@ -287,6 +301,10 @@ impl Step<'_> {
         let slot = &mut self.state.slots[index];
         slot.busy = Busy::No;
         slot.keep_last();
+        if self.state.slots.iter().all(|slot| slot.busy != Busy::Start) {
+            // Ends of containers that never came to be known.
+            self.state.early.clear();
+        }
         if reason == "StartError" {
             self.note_slot(index, false, "Created", "Container created");
             self.note_slot(index, true, "Failed", format!("Error: {message}"));
@@ -313,6 +331,9 @@ impl Step<'_> {
             slot.container_id.as_deref() == Some(container_id) && matches!(slot.phase, Phase::Running { .. })
         };
         let Some(index) = self.state.slots.iter().position(held) else {
+            if self.state.container_ids().any(|known| known == container_id) {
+                return;
+            }
             let starting = self.state.slots.iter().filter(|slot| slot.busy == Busy::Start).count();
             if self.state.early.len() < starting {
                 self.state.early.push((container_id.to_owned(), exit));

@@ -117,7 +117,7 @@ impl Context {
         asked.or_else(image).and_then(|name| signal_number(&name)).unwrap_or(SIGTERM)
     }
 
-    async fn remove_container(&self, container_id: &str) {
+    pub(super) async fn remove_container(&self, container_id: &str) {
         if let Err(error) = log_link::remove(&self.settings.link_root, container_id) {
             tracing::warn!(uid = self.uid, container_id, %error, "the link to a log is not removed");
         }

@@ -102,8 +102,7 @@ impl Context {
             Ok(()) => Ok(id),
             Err(failed) => {
                 // What is half made must not stay; the failure itself is what is told.
-                let _ = self.ports.runtime.remove_container(&self.uid, &id).await;
-                let _ = self.ports.images.unmount(&id).await;
+                self.remove_container(&id).await;
                 Err(failed)
             }
         }

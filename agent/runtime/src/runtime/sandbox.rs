@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::{Inner, Record, Result, io_error, lock, record, shim_client};
+use super::{Inner, Record, Result, io_error, lock, record, shim_client, teardown};
 use crate::cgroup;
 use crate::dispatch;
 use crate::enforce;
@@ -23,6 +23,8 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     if let Err(why) = enforce::limits(&spec.resources) {
         return Err(RuntimeError::Unenforceable { what: "the pod".into(), why });
     }
+    let door = inner.door(&uid);
+    let _one_at_a_time = lock(&door);
     let dir = inner.dir(&uid);
     let record = Record { cgroup: cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid), spec };
     let on = |step: &str| io_error(format!("{step} of sandbox {uid}"));
@@ -36,7 +38,7 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     let alive = matches!(shim_client::ask(inner, &uid, &Request::List), Ok(Response::Containers(_)));
     if !alive {
         // What an earlier shim kept cannot be followed any more, and must not go on beside what replaces it.
-        cgroup::kill(&record.cgroup).map_err(on("end what is left"))?;
+        teardown::kill(inner, &dir, &record.cgroup).map_err(on("end what is left"))?;
         spawn_shim(inner, &uid, &dir).map_err(on("start the shim"))?;
         if record.spec.share_process_namespace {
             // The namespace is the shim's first work: it answers when that is done.
@@ -57,6 +59,7 @@ fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
         .arg0("bramble-shim")
         .arg(dispatch::SHIM)
         .arg(&dir.0)
+        .arg(cgroup::shim_path(&inner.config.cgroup_parent, dir))
         // The agent's environment may hold its join token.
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(listener)))
@@ -65,9 +68,8 @@ fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
         .current_dir("/")
         .spawn()?;
     fs::write(dir.pid(), shim.id().to_string())?;
-    let pid = shim.id();
     lock(&inner.shims).insert(uid.to_owned(), shim);
-    cgroup::keep(&cgroup::shims_path(&inner.config.cgroup_parent), pid)
+    Ok(())
 }
 
 /// Takes the end of a shim that is known to be ending. It usually outlives this process, which then need not care.

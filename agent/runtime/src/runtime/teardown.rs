@@ -39,6 +39,8 @@ impl Errors {
 }
 
 pub(super) fn container(inner: &Inner, uid: &str, id: &str) -> Result<()> {
+    let door = inner.door(uid);
+    let _one_at_a_time = lock(&door);
     let record = record::read(inner, uid)?;
     let mut errors = Errors(Vec::new());
     let group = format!("{}/{id}", record.cgroup);
@@ -48,7 +50,13 @@ pub(super) fn container(inner: &Inner, uid: &str, id: &str) -> Result<()> {
     for _ in 0..REMOVE_ASKS_MAX {
         match shim_client::ask(inner, uid, &request) {
             Ok(Response::Failed { .. }) => {}
-            _ => break,
+            Ok(_) => break,
+            Err(_) if shim_client::connect(inner, uid).is_ok() => {}
+            Err(_) => {
+                // What it had begun to make would come after the removal.
+                errors.note("end what a lost shim left", kill(inner, &inner.dir(uid), &record.cgroup));
+                break;
+            }
         }
     }
     errors.note("remove the cgroup", cgroup::remove(&group));
@@ -56,10 +64,18 @@ pub(super) fn container(inner: &Inner, uid: &str, id: &str) -> Result<()> {
     errors.into_result(format!("container {id}"))
 }
 
+/// Ends all processes of a pod whose shim is gone or is to go; what makes others first.
+pub(super) fn kill(inner: &Inner, dir: &SandboxDir, cgroup: &str) -> io::Result<()> {
+    cgroup::kill(&cgroup::shim_path(&inner.config.cgroup_parent, dir))?;
+    cgroup::kill(cgroup)
+}
+
 /// A killed process is reaped by the shim within a turn of its loop.
 const REMOVE_ASKS_MAX: usize = 20;
 
 pub(super) fn sandbox_of(inner: &Inner, uid: &str) -> Result<()> {
+    let door = inner.door(uid);
+    let _one_at_a_time = lock(&door);
     let dir = inner.dir(uid);
     let cgroup = load::<Record>(&dir.spec()).ok().map(|record| record.cgroup);
     remove_dir(inner, uid, &dir, cgroup.as_deref()).into_result(format!("sandbox {uid}"))
@@ -71,7 +87,12 @@ fn remove_dir(inner: &Inner, uid: &str, dir: &SandboxDir, cgroup: Option<&str>) 
         errors.note("kill", cgroup::kill(cgroup));
     }
     quit_shim(inner, uid);
+    // It may have made a process meanwhile, and one that was killed has left its workers.
+    let shim = cgroup::shim_path(&inner.config.cgroup_parent, dir);
+    errors.note("end the workers", cgroup::kill(&shim));
+    errors.note("remove the shim's cgroup", cgroup::remove(&shim));
     if let Some(cgroup) = cgroup {
+        errors.note("kill", cgroup::kill(cgroup));
         errors.note("remove the cgroup", cgroup::remove(cgroup));
     }
     errors.note("unmount the namespaces", namespaces::remove(dir));

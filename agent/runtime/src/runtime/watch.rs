@@ -5,8 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{Runtime, lock, record, sandbox};
-use crate::cgroup;
+use super::{Runtime, lock, record, sandbox, shim_client, teardown};
 use crate::layout::{load, save};
 use crate::protocol::{Request, Response, body_length, decode, encode};
 use crate::status::{ContainerState, Exit, Exited};
@@ -62,10 +61,16 @@ impl Runtime {
         let pod = uid.to_owned();
         let lost = self
             .blocking("settle a lost shim", move |inner| {
+                let door = inner.door(&pod);
+                let _one_at_a_time = lock(&door);
                 let record = record::read(inner, &pod)?;
+                if shim_client::connect(inner, &pod).is_ok() {
+                    // It has been replaced, and its successor tells what it found.
+                    return Ok(None);
+                }
                 sandbox::reap_shim(inner, &pod);
                 let dir = inner.dir(&pod);
-                let _ = cgroup::kill(&record.cgroup);
+                let _ = teardown::kill(inner, &dir, &record.cgroup);
                 let mut lost = Vec::new();
                 for entry in std::fs::read_dir(dir.containers()).into_iter().flatten().flatten() {
                     let id = entry.file_name().to_string_lossy().into_owned();
@@ -76,11 +81,18 @@ impl Runtime {
                         lost.push((id, exit));
                     }
                 }
-                Ok(lost)
+                Ok(Some(lost))
             })
             .await;
-        for (id, exit) in lost.unwrap_or_default() {
-            self.tell(uid, &id, exit).await;
+        match lost {
+            Ok(None) => self.follow(uid),
+            Ok(Some(lost)) => {
+                for (id, exit) in lost {
+                    self.tell(uid, &id, exit).await;
+                }
+            }
+            // Its record is gone, and so is its pod.
+            Err(_) => {}
         }
     }
 }

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::layout::ContainerDir;
 use crate::protocol;
@@ -71,18 +73,26 @@ fn run_worker(role: &str, dir: &ContainerDir, streams: Streams) -> io::Result<Ou
         .stdin(stdio(streams.stdin))
         .stdout(stdio(streams.stdout))
         .stderr(stdio(streams.stderr))
+        .process_group(0)
         .spawn()?;
     drop(inherited);
     let answered = poll(&mut [PollFd::new(result.as_fd(), PollFlags::POLLIN)], PollTimeout::from(WORKER_WAIT_MS));
     let outcome = match answered {
         Ok(ready) if ready > 0 => read_outcome(result),
-        _ => {
-            worker.kill()?;
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
-        }
+        _ => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
     };
+    let group = Pid::from_raw(worker.id() as i32);
+    let has_failed = !matches!(outcome, Ok(Ok(_)));
+    if has_failed {
+        // What it has forked goes on without it, until it is a session of its own, in the container's cgroup.
+        let _ = killpg(group, Signal::SIGKILL);
+    }
     // Its streams may be the container's: it must be gone before the container's output can end.
     worker.wait()?;
+    if has_failed {
+        // They are our children, too: when they are reaped, none of them makes anything any more.
+        while matches!(waitpid(Pid::from_raw(-group.as_raw()), None), Ok(_) | Err(Errno::EINTR)) {}
+    }
     outcome
 }
 
