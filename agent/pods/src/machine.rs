@@ -188,6 +188,9 @@ pub struct State {
     /// The node is being stopped: nothing is told of it, and the pod starts anew next time.
     pub halted: bool,
     pub setup: Delay,
+    /// A start found no sandbox any more.
+    #[serde(default)]
+    pub sandbox_gone: bool,
     /// Ends that were told before the start was: of containers that lived for a moment only.
     #[serde(default)]
     pub early: Vec<(String, Exit)>,
@@ -241,6 +244,10 @@ pub enum Event {
         slot: usize,
         reason: String,
         message: String,
+    },
+    /// Nothing was started, since what keeps the pod's containers is gone.
+    SandboxLost {
+        slot: usize,
     },
     Exited {
         container_id: String,
@@ -343,6 +350,7 @@ impl State {
             deleted: false,
             halted: false,
             setup: Delay::default(),
+            sandbox_gone: false,
             early: Vec::new(),
         }
     }

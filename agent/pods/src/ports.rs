@@ -158,6 +158,8 @@ pub enum StartError {
     Create(String),
     /// Its command could not be run.
     Start(String),
+    /// What keeps the pod's containers is gone: the sandbox is to be made anew before any can start.
+    SandboxLost(String),
 }
 
 /// A command in a running container, for a probe or a hook.

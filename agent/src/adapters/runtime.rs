@@ -14,6 +14,21 @@ use super::{chain, command, told};
 
 pub struct PodRuntime(pub Runtime);
 
+fn start_error(error: runtime::RuntimeError) -> StartError {
+    let words = chain(&error);
+    match error {
+        runtime::RuntimeError::Unenforceable { .. } | runtime::RuntimeError::Seccomp { .. } => {
+            StartError::Create(words)
+        }
+        runtime::RuntimeError::ShimGone { .. } | runtime::RuntimeError::NoSandbox { .. } => {
+            StartError::SandboxLost(words)
+        }
+        // As with containerd, whose containers exist before their process is tried: a command that cannot be run is an
+        // error of the start.
+        _ => StartError::Start(words),
+    }
+}
+
 fn time(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -124,20 +139,13 @@ impl agent_pods::ports::Runtime for PodRuntime {
         let uid = uid.to_owned();
         Box::pin(async move {
             let made = self.0.create_container(&uid, container(spec)).await;
-            // As with containerd, whose containers exist before their process is tried: a command that cannot be run
-            // is an error of the start.
-            made.map(drop).map_err(|error| match error {
-                runtime::RuntimeError::Unenforceable { .. } | runtime::RuntimeError::Seccomp { .. } => {
-                    StartError::Create(chain(&error))
-                }
-                error => StartError::Start(chain(&error)),
-            })
+            made.map(drop).map_err(start_error)
         })
     }
 
     fn start_container(&self, uid: &str, id: &str) -> BoxFuture<'_, Result<(), StartError>> {
         let (uid, id) = (uid.to_owned(), id.to_owned());
-        Box::pin(async move { self.0.start(&uid, &id).await.map_err(|error| StartError::Start(chain(&error))) })
+        Box::pin(async move { self.0.start(&uid, &id).await.map_err(start_error) })
     }
 
     fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>> {

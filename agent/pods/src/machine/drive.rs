@@ -35,6 +35,9 @@ impl Step<'_> {
         if self.state.stop.is_some() {
             return self.wind_down();
         }
+        if self.state.sandbox_gone {
+            return self.renew_sandbox();
+        }
         for index in 0..self.state.slots.len() {
             let role = self.state.slots[index].role;
             match role {
@@ -55,6 +58,21 @@ impl Step<'_> {
                 self.drive(index);
             }
         }
+    }
+
+    /// Once everything that was asked of the lost one has been answered. At once, unless no container started in it.
+    fn renew_sandbox(&mut self) {
+        if self.state.slots.iter().any(|slot| slot.busy == Busy::Start) {
+            return;
+        }
+        self.note(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        self.sandbox_lost();
+        if self.state.stage == Stage::New {
+            let seconds = self.state.setup.current(self.now);
+            self.state.setup.grow(self.now);
+            self.state.stage = Stage::Delayed { until: after(self.now, seconds) };
+        }
+        self.advance();
     }
 
     fn deadline(&mut self) {

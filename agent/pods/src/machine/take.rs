@@ -38,7 +38,6 @@ impl Step<'_> {
             }
             Event::SandboxReady { ips } if self.state.stage == Stage::Sandboxing => {
                 self.state.pod_ips = ips;
-                self.state.setup.reset();
                 self.state.stage = Stage::Up;
             }
             Event::SandboxFailed(message) if self.state.stage == Stage::Sandboxing => {
@@ -52,6 +51,7 @@ impl Step<'_> {
             Event::ImageFailed { slot, reason, message } => self.image_failed(slot, reason, message),
             Event::Started { slot, container_id } => self.started(slot, container_id),
             Event::StartFailed { slot, reason, message } => self.start_failed(slot, reason, message),
+            Event::SandboxLost { slot } => self.not_started(slot),
             Event::Exited { container_id, exit } => self.exited(&container_id, exit),
             Event::Probed { container_id, kind, outcome } => self.probed(&container_id, kind, outcome),
             Event::Hooked { container_id, hook, succeeded } => self.hooked(&container_id, hook, succeeded),
@@ -139,7 +139,7 @@ impl Step<'_> {
     }
 
     /// After a reboot nothing runs: everything starts anew, init containers included.
-    fn sandbox_lost(&mut self) {
+    pub(super) fn sandbox_lost(&mut self) {
         for index in 0..self.state.slots.len() {
             if matches!(self.state.slots[index].phase, Phase::Running { .. }) {
                 self.lost(index);
@@ -148,6 +148,8 @@ impl Step<'_> {
         let finished = self.finished();
         let state: &mut State = &mut self.state;
         state.pod_ips.clear();
+        state.sandbox_gone = false;
+        state.early.clear();
         state.begun &= finished;
         for slot in &mut state.slots {
             slot.busy = Busy::No;
@@ -274,6 +276,7 @@ impl Step<'_> {
         let slot = &mut self.state.slots[index];
         slot.keep_last();
         slot.busy = Busy::No;
+        self.state.setup.reset();
         self.note_slot(index, false, "Created", "Container created");
         self.note_slot(index, false, "Started", "Container started");
         self.running(index, container_id, now);
@@ -298,13 +301,13 @@ impl Step<'_> {
 
     fn start_failed(&mut self, index: usize, reason: String, message: String) {
         let now = self.now;
-        let slot = &mut self.state.slots[index];
-        slot.busy = Busy::No;
-        slot.keep_last();
+        self.state.slots[index].busy = Busy::No;
         if self.state.slots.iter().all(|slot| slot.busy != Busy::Start) {
             // Ends of containers that never came to be known.
             self.state.early.clear();
         }
+        let slot = &mut self.state.slots[index];
+        slot.keep_last();
         if reason == "StartError" {
             self.note_slot(index, false, "Created", "Container created");
             self.note_slot(index, true, "Failed", format!("Error: {message}"));
@@ -324,6 +327,14 @@ impl Step<'_> {
         let until = Some(after(now, slot.pull.grow(now)));
         slot.phase = Phase::Waiting { reason, message: message.clone(), until };
         self.note_slot(index, true, "Failed", format!("Error: {message}"));
+    }
+
+    /// The next try is the same attempt, in a new sandbox.
+    fn not_started(&mut self, index: usize) {
+        let slot = &mut self.state.slots[index];
+        slot.busy = Busy::No;
+        slot.made = slot.made.saturating_sub(1);
+        self.state.sandbox_gone = true;
     }
 
     fn exited(&mut self, container_id: &str, exit: Exit) {

@@ -303,6 +303,46 @@ fn a_restarted_agent_takes_up_what_runs_and_what_ended_meanwhile() {
 }
 
 #[test]
+fn a_sandbox_that_a_start_finds_lost_is_made_anew_and_the_attempt_counts_once() {
+    let mut story = Story::new(json!({"containers": [{"name": "a"}, {"name": "b"}]}));
+    story.up().run(0, "a0").image(1);
+    assert!(story.asks(&Effect::Start { slot: 1, attempt: 0 }));
+    let lost = Exit { lost: true, ..exit(137, 0) };
+    // Told while another was being started: that one is answered first.
+    story.on(Event::Exited { container_id: "a0".to_owned(), exit: lost }).image(0);
+    assert!(story.asks(&Effect::Start { slot: 0, attempt: 1 }));
+    story.on(Event::SandboxLost { slot: 0 });
+    assert!(!story.asks(&Effect::Mount));
+    story.on(Event::SandboxLost { slot: 1 });
+    assert!(story.asks(&Effect::Mount), "{:?}", story.effects);
+    story.on(Event::Mounted).on(Event::SandboxReady { ips: Vec::new() }).image(0).image(1);
+    assert!(story.asks(&Effect::Start { slot: 1, attempt: 0 }));
+    // Nothing started in that one either: the next waits.
+    story.on(Event::SandboxLost { slot: 0 }).on(Event::SandboxLost { slot: 1 });
+    assert!(!story.asks(&Effect::Mount));
+    assert!(story.later(10).asks(&Effect::Mount));
+    story.on(Event::Mounted).on(Event::SandboxReady { ips: Vec::new() }).run(0, "a1").run(1, "b0");
+    assert_eq!((story.state.slots[0].restart_count(), story.state.slots[1].restart_count()), (1, 0));
+}
+
+#[test]
+fn ends_that_came_before_a_failed_start_do_not_hide_those_of_the_next() {
+    let mut story = Story::new(json!({"containers": [{"name": "a"}], "restartPolicy": "Always"}));
+    story.up().image(0).exit("never-known", 137);
+    story.on(Event::StartFailed { slot: 0, reason: "StartError".to_owned(), message: String::new() });
+    story.image(0).exit("a1", 3).on(Event::Started { slot: 0, container_id: "a1".to_owned() });
+    assert_eq!(story.state.slots[0].last.as_ref().map(|ended| ended.code), Some(3));
+}
+
+#[test]
+fn what_an_agent_ended_in_the_removal_of_is_removed_by_the_next() {
+    let mut story = Story::new(json!({"containers": [{"name": "a"}], "restartPolicy": "Never"}));
+    story.up().run(0, "a0").exit("a0", 0);
+    story.on(Event::Begin { found: Some(Vec::new()) });
+    assert!(story.asks(&Effect::RemoveContainer { container_id: "a0".to_owned() }));
+}
+
+#[test]
 fn a_container_started_as_the_agent_ended_is_adopted_by_its_attempt() {
     let mut story = Story::new(one());
     story.up().image(0);

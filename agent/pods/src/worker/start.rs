@@ -17,6 +17,9 @@ use crate::{etc, security};
 /// Bytes of randomness in a container's id, which is their hexadecimal form.
 const ID_BYTES: usize = 32;
 
+/// Not a reason that is shown: the container is started once there is a sandbox again.
+const SANDBOX_LOST: &str = "SandboxLost";
+
 /// A start that failed: the kubelet's reason, and words.
 struct Failed {
     reason: &'static str,
@@ -38,6 +41,7 @@ impl From<StartError> for Failed {
         match error {
             StartError::Create(message) => Self { reason: "CreateContainerError", message },
             StartError::Start(message) => Self { reason: "StartError", message },
+            StartError::SandboxLost(message) => Self { reason: SANDBOX_LOST, message },
         }
     }
 }
@@ -91,6 +95,10 @@ impl Context {
     pub(super) async fn start(&self, slot: usize, attempt: u32, name: &str) {
         let event = match self.try_start(attempt, name).await {
             Ok(container_id) => Event::Started { slot, container_id },
+            Err(failed) if failed.reason == SANDBOX_LOST => {
+                tracing::warn!(uid = self.uid, error = failed.message, "the sandbox is lost");
+                Event::SandboxLost { slot }
+            }
             Err(failed) => Event::StartFailed { slot, reason: failed.reason.to_owned(), message: failed.message },
         };
         self.tell(event).await;

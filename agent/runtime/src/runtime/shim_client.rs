@@ -22,7 +22,11 @@ pub(super) fn connect(inner: &Inner, uid: &str) -> Result<UnixStream> {
 
 pub(super) fn ask(inner: &Inner, uid: &str, request: &Request) -> Result<Response> {
     let mut stream = connect(inner, uid)?;
-    exchange(&mut stream, uid, request, &[]).map(|(response, _)| response)
+    let answer = exchange(&mut stream, uid, request, &[]);
+    answer.map(|(response, _)| response).map_err(|error| {
+        // It may have been killed while it was asked.
+        connect(inner, uid).err().unwrap_or(error)
+    })
 }
 
 pub(super) fn exchange(
