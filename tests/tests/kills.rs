@@ -161,6 +161,7 @@ fn a_pod_whose_shim_is_killed_starts_anew() {
 }
 
 #[test]
+#[ignore = "not yet run often enough to be trusted: scripts/kill-rounds runs it"]
 fn whatever_is_killed_exit_codes_are_as_promised_and_nothing_stays_behind() {
     let mut luck = Luck::new(seed());
     let cluster = Cluster::start();
