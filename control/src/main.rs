@@ -3,6 +3,7 @@
 mod config;
 mod presence;
 mod server;
+mod signer;
 mod token_file;
 
 use std::process::ExitCode;

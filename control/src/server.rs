@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::presence::Presence;
+use crate::signer::CaSigner;
 use crate::token_file::TokenFile;
 
 /// Enough to serve while another request computes; each costs memory.
@@ -89,6 +90,7 @@ async fn serve(data: &DataDir, options: &control_cli::arguments::Server, config:
         ca_pem: pki.ca_pem(),
         addresses: presence.endpoints(),
         port: address_of(&tcp)?.port(),
+        signer: Some(Arc::new(CaSigner::new(pki.clone()))),
         load_balancers: if external_cloud { None } else { Some(pool) },
     };
     let mut loops = tokio::task::JoinSet::new();

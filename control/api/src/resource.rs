@@ -93,6 +93,7 @@ const STATUS: &[&str] = &["status"];
 const TOKEN: &[&str] = &["token"];
 const STATUS_FINALIZE: &[&str] = &["status", "finalize"];
 const STATUS_SCALE: &[&str] = &["status", "scale"];
+const STATUS_APPROVAL: &[&str] = &["status", "approval"];
 
 resource!(NAMESPACES, "", "v1", "Namespace", "namespaces", "namespace", &["ns"], NONE, Cluster, STATUS_FINALIZE);
 resource!(NODES, "", "v1", "Node", "nodes", "node", &["no"], NONE, Cluster, STATUS_PROXY);
@@ -249,9 +250,21 @@ resource!(
     Cluster,
     NONE
 );
+resource!(
+    CERTIFICATE_SIGNING_REQUESTS,
+    "certificates.k8s.io",
+    "v1",
+    "CertificateSigningRequest",
+    "certificatesigningrequests",
+    "certificatesigningrequest",
+    &["csr"],
+    NONE,
+    Cluster,
+    STATUS_APPROVAL
+);
 resource!(LEASES, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, NONE, Namespaced, NONE);
 
-static TABLE: [&Resource; 24] = [
+static TABLE: [&Resource; 25] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -268,6 +281,7 @@ static TABLE: [&Resource; 24] = [
     &DAEMON_SETS,
     &CONTROLLER_REVISIONS,
     &JOBS,
+    &CERTIFICATE_SIGNING_REQUESTS,
     &LEASES,
     &ENDPOINT_SLICES,
     &NETWORK_POLICIES,

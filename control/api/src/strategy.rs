@@ -1,6 +1,7 @@
 //! What the server itself decides about an object before validation: status on create, generation, what a status
 //! update may not touch.
 
+mod certificate;
 mod daemon_set;
 mod job;
 
@@ -10,6 +11,7 @@ use crate::object::{child, get, integer, list, put, text};
 use crate::resource::Resource;
 use crate::{qos, service};
 
+pub use certificate::date_conditions;
 pub use job::{CONTROLLER_UID_LABEL, JOB_NAME_LABEL};
 pub(crate) use job::{OLD_NAME_LABEL, OLD_UID_LABEL};
 
@@ -31,7 +33,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
     }
     match resource.kind {
         "Pod" => object["status"] = json!({"phase": "Pending", "qosClass": qos::class(object)}),
-        "Deployment" => object["status"] = json!({}),
+        "Deployment" | "CertificateSigningRequest" => object["status"] = json!({}),
         "ReplicaSet" => object["status"] = json!({"replicas": 0}),
         "Namespace" => {
             object["status"] = json!({"phase": "Active"});
@@ -68,6 +70,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
     keep_metadata(new, old);
     match subresource {
         Some("status") => keep_for_status(resource, new, old),
+        Some("approval") => certificate::keep_for_approval(new, old),
         // A binding sets the node and, with it, the condition that says so.
         Some("binding") => {}
         // Namespace deletion takes the finalizers of the spec away through this one.
@@ -83,6 +86,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
             }
         }
         ("DaemonSet", _) => daemon_set::updated(new, old),
+        ("CertificateSigningRequest", _) => certificate::updated(new, old, subresource),
         _ => {}
     }
     let before = integer(old, "/metadata/generation");

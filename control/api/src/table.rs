@@ -1,6 +1,7 @@
 //! The columns and cells that `kubectl get` prints, as `metav1.Table` has them.
 
 mod age;
+mod certificate;
 mod event;
 mod job;
 mod node;
@@ -97,6 +98,7 @@ fn printer(resource: &Resource) -> &'static Printer {
         "PersistentVolume" => &storage::VOLUME,
         "PersistentVolumeClaim" => &storage::CLAIM,
         "StorageClass" => &storage::CLASS,
+        "CertificateSigningRequest" => &certificate::PRINTER,
         _ => &plain::ANY,
     }
 }

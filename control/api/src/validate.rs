@@ -3,6 +3,7 @@
 //! In reading order: [`meta`] what every kind shares, one file a kind, and for pods [`spec`], [`container`],
 //! [`volume`] and their parts; [`unsupported`] lists what is refused only because it is not built yet.
 
+mod certificate;
 mod check;
 mod container;
 mod data;
@@ -70,13 +71,14 @@ pub fn update(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> 
         "PersistentVolume" => storage::volume_update(new, old, &mut wrong),
         "PersistentVolumeClaim" => storage::claim_update(new, old, &mut wrong),
         "StorageClass" => storage::class_update(new, old, &mut wrong),
+        "CertificateSigningRequest" => certificate::update(new, old, None, &mut wrong),
         _ => {}
     }
     wrong
 }
 
 fn keeps_old_spec(resource: &Resource) -> bool {
-    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job")
+    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job" | "CertificateSigningRequest")
 }
 
 /// Complaints about `new` as the successor of `old` through the `status` subresource.
@@ -90,8 +92,17 @@ pub fn update_status(resource: &Resource, new: &Value, old: &Value) -> Vec<Field
         "Service" => service::status(new, &mut wrong),
         "PersistentVolume" => storage::volume_status(new, &mut wrong),
         "PersistentVolumeClaim" => storage::claim_status(new, &mut wrong),
+        "CertificateSigningRequest" => certificate::update(new, old, Some("status"), &mut wrong),
         _ => {}
     }
+    wrong
+}
+
+/// Complaints about `new` as the successor of `old` through a certificate request's `approval`.
+pub fn update_approval(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut wrong = Vec::new();
+    meta::update(new, old, &mut wrong);
+    certificate::update(new, old, Some("approval"), &mut wrong);
     wrong
 }
 
@@ -125,6 +136,7 @@ fn contents(resource: &Resource, object: &Value, wrong: &mut Vec<FieldError>) {
         "PersistentVolume" => storage::volume(object, wrong),
         "PersistentVolumeClaim" => storage::claim(object, wrong),
         "StorageClass" => storage::class(object, wrong),
+        "CertificateSigningRequest" => certificate::create(object, wrong),
         _ => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Admission: what is decided about a write by looking at other objects.
 
 pub mod account;
+pub mod certificate;
 pub mod claim;
 pub mod pod;
 pub mod volume;

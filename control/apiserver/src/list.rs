@@ -41,7 +41,7 @@ pub fn get(api: &Api, at: &ResourcePath, incomer: &Incomer) -> Result<Response<B
     let key = Key::new(at.resource, &at.namespace, &at.name);
     let object = api.store().get(&key).ok_or_else(|| Status::not_found(at.resource, &at.name))?;
     match at.subresource.as_str() {
-        "" | "status" | "ephemeralcontainers" => {
+        "" | "status" | "ephemeralcontainers" | "approval" => {
             let shape = Shape::of(incomer.http.headers(), &incomer.query);
             Ok(respond::json(shape.one(&object)?))
         }

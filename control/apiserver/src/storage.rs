@@ -50,10 +50,10 @@ pub(crate) async fn write(api: &Api, call: Call) -> Result<Reply, Status> {
     let subresource = ask.subresource.clone();
     match (subresource.as_deref(), verb) {
         (None, Verb::Create(object)) if ask.name.is_empty() => create::create(api, ask, object).await,
-        (None | Some("status" | "finalize" | "ephemeralcontainers"), Verb::Update(object)) => {
+        (None | Some("status" | "finalize" | "ephemeralcontainers" | "approval"), Verb::Update(object)) => {
             update::update(api, ask, object).await
         }
-        (None | Some("status" | "finalize" | "ephemeralcontainers"), Verb::Patch(kind, body)) => {
+        (None | Some("status" | "finalize" | "ephemeralcontainers" | "approval"), Verb::Patch(kind, body)) => {
             patch::patch(api, ask, kind, &body).await
         }
         (None, Verb::Delete(options)) => delete::delete(api, ask, &options).await,

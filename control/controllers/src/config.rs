@@ -1,9 +1,11 @@
 //! What the controllers need to know beside the store.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::certificate::Signer;
 use crate::load_balancer::Pool;
 
 /// Given by the server's start.
@@ -15,6 +17,8 @@ pub struct Config {
     /// at once; an empty list changes nothing.
     pub addresses: watch::Receiver<Vec<IpAddr>>,
     pub port: u16,
+    /// Signs approved certificate requests; without it they stay as they are.
+    pub signer: Option<Arc<dyn Signer>>,
     /// Addresses for load balancers; none where an external cloud controller gives them.
     pub load_balancers: Option<Pool>,
 }
@@ -25,6 +29,7 @@ impl Default for Config {
             ca_pem: String::new(),
             addresses: watch::channel(Vec::new()).1,
             port: 6443,
+            signer: None,
             load_balancers: Some(Pool::default()),
         }
     }

@@ -3,8 +3,8 @@
 //! Called by the server's start through [`run`]. In reading order: [`controller`] what a controller declares,
 //! [`world`] what it reads, [`action`] what it asks for, [`runner`] the one loop that owns watches, queue, back-off and
 //! execution; then one file or folder a controller: [`deployment`], [`replica_set`], [`daemon_set`], [`job`],
-//! [`garbage`], [`namespace`], [`service_account`], [`cluster_role`], [`node`] (taints), [`eviction`] (pods of nodes that
-//! fell silent or are gone), [`event_ttl`], [`volume`], and what stands behind Services: [`endpoint_slice`],
+//! [`garbage`], [`namespace`], [`service_account`], [`cluster_role`], [`certificate`] (signs), [`node`] (taints),
+//! [`eviction`] (pods of nodes that fell silent or are gone), [`event_ttl`], [`volume`], and what stands behind Services: [`endpoint_slice`],
 //! [`endpoint_slice_mirroring`], [`endpoints`], [`api_endpoints`], [`load_balancer`], with [`service`] for what they
 //! share; [`pod`] is what all of them ask of a pod.
 //!
@@ -17,6 +17,7 @@
 
 pub mod action;
 pub mod api_endpoints;
+pub mod certificate;
 pub mod cluster_role;
 pub mod config;
 pub mod controller;
@@ -42,6 +43,7 @@ pub mod volume;
 pub mod world;
 
 pub use action::Action;
+pub use certificate::{Signer, Usage};
 pub use config::Config;
 pub use controller::{Controller, Input};
 pub use error::Error;

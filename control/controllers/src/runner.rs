@@ -49,6 +49,9 @@ pub async fn run(api: Arc<Api>, config: Config, shutdown: watch::Receiver<bool>)
         Arc::new(crate::endpoint_slice_mirroring::MirroringController),
         Arc::new(crate::api_endpoints::ApiEndpointsController::new(config.addresses.clone(), config.port)),
     ];
+    if let Some(signer) = config.signer {
+        controllers.push(Arc::new(crate::certificate::CertificateController::new(signer)));
+    }
     if let Some(pool) = config.load_balancers {
         controllers.push(Arc::new(crate::load_balancer::LoadBalancerController::new(pool)));
     }

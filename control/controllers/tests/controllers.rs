@@ -1,5 +1,7 @@
 //! The controllers over the real pipeline and the store's twin; a task stands in for the nodes.
 
+#[path = "controllers/certificates.rs"]
+mod certificates;
 #[path = "controllers/cluster.rs"]
 mod cluster;
 #[path = "controllers/daemons.rs"]

@@ -13,6 +13,7 @@ use crate::authority::{self, Authority, AuthorityError, SignError};
 use crate::kubeconfig;
 use crate::leaf::{Leaf, LeafError, Order};
 use crate::members::{Members, MembersError};
+use crate::request::{KeyUsage, Request, SignRequestError};
 use crate::tls::{self, Shown, TlsError};
 use crate::tokens::{Tokens, TokensError};
 
@@ -218,6 +219,12 @@ impl Pki {
     /// A client certificate for a node, DER, from its PKCS#10 request.
     pub fn sign_node(&self, request: &[u8], node_name: &str) -> Result<Vec<u8>, SignError> {
         self.authority.sign_node(request, node_name, self.lifetimes.node)
+    }
+
+    /// A client certificate, PEM, as a request of the API asks for it.
+    pub fn sign_client(&self, pem: &[u8], usage: KeyUsage, life: Duration) -> Result<String, SignRequestError> {
+        let certificate = self.authority.sign_client(&Request::read(pem)?, usage, life)?;
+        Ok(kubeconfig::pem("CERTIFICATE", &certificate))
     }
 
     /// SHA-256 of the public key of a node's request, whose signature is checked.

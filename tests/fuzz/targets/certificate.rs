@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use control_apiserver::authenticate::certificate_user;
-use control_pki::Pki;
+use control_pki::{Pki, Request, request};
 use control_wire::trust;
 use libfuzzer_sys::fuzz_target;
 
@@ -19,6 +19,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(!user.name.is_empty());
     }
     let _ = (trust::key_hash(data), trust::node_name(data), trust::end_seconds(data));
+    let _ =
+        (Request::from_der(data), Request::read(data), request::check_certificates(data), request::end_seconds(data));
     let pki = &PKI.1;
     if let Ok(certificate) = pki.sign_node(data, "one") {
         // Whatever else a request asks for, what comes out is that node's and nobody else's.

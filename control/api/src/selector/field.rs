@@ -90,6 +90,7 @@ pub fn supported_fields(resource: &Resource) -> &'static [&'static str] {
         "namespaces" => &["status.phase"],
         "secrets" => &["type"],
         "replicasets.apps" => &["status.replicas"],
+        "certificatesigningrequests.certificates.k8s.io" => &["spec.signerName"],
         "jobs.batch" => &["status.successful"],
         "services" => &["spec.clusterIP", "spec.type"],
         "events" => &[

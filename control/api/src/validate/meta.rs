@@ -17,7 +17,9 @@ fn name_rule(resource: &Resource) -> Rule {
     match resource.kind {
         "Namespace" => name::dns_label,
         "Service" => name::dns_1035_label,
-        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => name::path_segment,
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" | "CertificateSigningRequest" => {
+            name::path_segment
+        }
         _ => name::dns_subdomain,
     }
 }

@@ -1,5 +1,6 @@
 //! Each case: what is written at which place of a valid object, and the complaint that follows.
 
+mod certificates;
 mod endpoints;
 mod jobs;
 mod roles;

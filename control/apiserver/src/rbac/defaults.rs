@@ -32,10 +32,12 @@ struct Grant {
     verbs: &'static [&'static str],
     groups: &'static [&'static str],
     on: &'static [&'static str],
+    /// Of these names only; of all where empty.
+    names: &'static [&'static str],
 }
 
 const fn may(verbs: &'static [&'static str], groups: &'static [&'static str], on: &'static [&'static str]) -> Grant {
-    Grant { verbs, groups, on }
+    Grant { verbs, groups, on, names: &[] }
 }
 
 /// One ClusterRole and whom it is bound to.
@@ -283,6 +285,20 @@ const ROLES: &[Role] = &[
         ],
         ..PLAIN
     },
+    Role {
+        name: "system:certificates.k8s.io:kube-apiserver-client-approver",
+        grants: &[Grant {
+            names: &["kubernetes.io/kube-apiserver-client"],
+            ..may(&["approve"], &["certificates.k8s.io"], &["signers"])
+        }],
+        ..PLAIN
+    },
+    Role {
+        name: "system:aggregated-metrics-reader",
+        grants: &[may(READ, &["metrics.k8s.io"], &["nodes", "pods"])],
+        part_of: "view",
+        ..PLAIN
+    },
     Role { name: "system:kube-dns", grants: &[may(&["list", "watch"], CORE, &["endpoints", "services"])], ..PLAIN },
     Role {
         name: "system:persistent-volume-provisioner",
@@ -321,7 +337,10 @@ fn rules(grants: &[Grant]) -> Vec<Rule> {
         let (verbs, on) = (owned(grant.verbs), owned(grant.on));
         match grant.groups {
             [] => Rule { verbs, non_resource_urls: on, ..Rule::default() },
-            groups => Rule { verbs, api_groups: owned(groups), resources: on, ..Rule::default() },
+            groups => {
+                let (api_groups, resource_names) = (owned(groups), owned(grant.names));
+                Rule { verbs, api_groups, resources: on, resource_names, ..Rule::default() }
+            }
         }
     };
     grants.iter().map(rule).collect()

@@ -8,6 +8,7 @@ use control_store::{Change, Object, Precondition, Write, WriteError};
 use serde_json::Value;
 
 use super::Ask;
+use crate::admit::certificate;
 use crate::allocate::Reservation;
 use crate::api::Api;
 use crate::node_rule::node_of;
@@ -52,6 +53,7 @@ pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>, held: Option<Reser
     }
     if let Operation::Create(new) | Operation::Update { new, .. } = operation {
         guard::check(api, ask, old, new)?;
+        certificate::check(api, ask, old, new)?;
     }
     let subresource = ask.subresource.as_deref();
     let level = |old, new| tier::of(ask.resource, &ask.namespace, subresource, old, new);

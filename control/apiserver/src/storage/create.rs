@@ -1,10 +1,12 @@
 //! Create, with a name or a generated one.
 
+use control_api::resource::CERTIFICATE_SIGNING_REQUESTS;
 use control_api::{Status, defaults, strategy, validate};
 use serde_json::{Value, json};
 
 use super::commit::{Intent, Outcome, allocated, commit};
 use super::{Ask, identity, mirror};
+use crate::admit::certificate;
 use crate::api::Api;
 use crate::call::Reply;
 use crate::{admit, clock};
@@ -52,6 +54,9 @@ pub async fn create(api: &Api, mut ask: Ask, mut object: Value) -> Result<Reply,
 fn shape(api: &Api, ask: &Ask, base: &str, object: &mut Value) -> Result<(), Status> {
     defaults::apply(ask.resource, object);
     strategy::prepare_create(ask.resource, object);
+    if ask.resource == &CERTIFICATE_SIGNING_REQUESTS {
+        certificate::name_requester(&ask.user, object);
+    }
     let about = if ask.name.is_empty() { base } else { &ask.name };
     if mirror::uid(ask, object).is_some() {
         // It runs already, as it is.
@@ -61,7 +66,8 @@ fn shape(api: &Api, ask: &Ask, base: &str, object: &mut Value) -> Result<(), Sta
     }
     // Again, for what follows from what admission set.
     defaults::apply(ask.resource, object);
-    let wrong = validate::create(ask.resource, object);
+    let mut wrong = validate::create(ask.resource, object);
+    wrong.extend(certificate::complaints(ask.resource, object, None));
     if wrong.is_empty() { Ok(()) } else { Err(Status::invalid(ask.resource, &ask.name, wrong)) }
 }
 

@@ -1,14 +1,15 @@
 //! Update, and the way that every change of an existing object takes.
 
-use control_api::resource::NAMESPACES;
+use control_api::resource::{CERTIFICATE_SIGNING_REQUESTS, NAMESPACES};
 use control_api::{Reason, Status, defaults, strategy, validate};
 use serde_json::{Value, json};
 
 use super::commit::{Intent, Outcome, allocated, commit};
 use super::{ATTEMPTS_MAX, Ask, identity};
-use crate::admit;
+use crate::admit::{self, certificate};
 use crate::api::Api;
 use crate::call::Reply;
+use crate::clock;
 use crate::negotiate::parse;
 
 pub async fn update(api: &Api, ask: Ask, object: Value) -> Result<Reply, Status> {
@@ -82,6 +83,9 @@ fn prepare(api: &Api, ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Sta
     }
     // Defaults come first: a default that the body leaves out is no change of the spec.
     defaults::apply(ask.resource, new);
+    if ask.resource == &CERTIFICATE_SIGNING_REQUESTS && subresource.is_some() {
+        strategy::date_conditions(new, old, &clock::now());
+    }
     strategy::prepare_update(ask.resource, new, old, subresource);
     let leaving = old["metadata"]["deletionTimestamp"].is_string();
     if leaving && let Some(added) = added_finalizer(new, old) {
@@ -90,13 +94,15 @@ fn prepare(api: &Api, ask: &Ask, new: &mut Value, old: &Value) -> Result<(), Sta
         );
         return Err(Status::new(Reason::Invalid, format!("{} \"{}\" is invalid: {why}", ask.resource.kind, ask.name)));
     }
-    let wrong = match subresource {
+    let mut wrong = match subresource {
         Some("status") => validate::update_status(ask.resource, new, old),
         Some("ephemeralcontainers") => validate::update_ephemeral(new, old),
+        Some("approval") => validate::update_approval(new, old),
         // A binding sets the node, which no ordinary update may, and has checked that itself.
         Some("binding") => Vec::new(),
         _ => validate::update(ask.resource, new, old),
     };
+    wrong.extend(certificate::complaints(ask.resource, new, Some(old)));
     if !wrong.is_empty() {
         return Err(Status::invalid(ask.resource, &ask.name, wrong));
     }

@@ -75,8 +75,12 @@ impl Cluster {
         let (stop, stopped) = watch::channel(false);
         let (addresses, followed) = watch::channel(vec![IpAddr::from([192, 168, 1, 7])]);
         let pool = control_controllers::Pool::parse(&["192.168.1.240-192.168.1.241".to_owned()]).expect("a pool");
-        let config =
-            Config { ca_pem: "the CA".to_owned(), addresses: followed, port: 6443, load_balancers: Some(pool) };
+        let config = Config {
+            ca_pem: "the CA".to_owned(),
+            addresses: followed,
+            load_balancers: Some(pool),
+            ..Config::default()
+        };
         let tasks =
             vec![tokio::spawn(control_controllers::run(api, config, stopped)), tokio::spawn(stand_in(client.clone()))];
         let cluster = Self { client, addresses, stop, tasks };
