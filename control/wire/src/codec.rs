@@ -5,7 +5,7 @@ use quinn::{RecvStream, SendStream, VarInt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::frame::{FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX};
+use crate::frame::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX};
 
 const LENGTH_BYTES: usize = 4;
 /// One read from the transport; small, since most frames are.
@@ -153,9 +153,10 @@ impl FrameReader {
         Self { stream, buffer: BytesMut::new(), frame_bytes_max: FRAME_BYTES_MAX }
     }
 
-    /// For a peer of which nothing is known: many of them at once shall not fill the memory.
-    pub(crate) fn of_stranger(stream: RecvStream) -> Self {
-        Self { frame_bytes_max: STRANGER_FRAME_BYTES_MAX, ..Self::new(stream) }
+    /// For the first frame of a peer, of which nothing or little is known: many of them at once shall not fill the memory.
+    pub(crate) fn of_greeting(stream: RecvStream, certified: bool) -> Self {
+        let frame_bytes_max = if certified { GREETING_FRAME_BYTES_MAX } else { STRANGER_FRAME_BYTES_MAX };
+        Self { frame_bytes_max, ..Self::new(stream) }
     }
 
     /// The next frame; `None` when the peer finished. Cancel-safe: what was read stays in the buffer.

@@ -19,6 +19,8 @@ pub const PROTOCOL: u32 = 2;
 pub const FRAME_BYTES_MAX: usize = 2 << 20;
 /// The largest frame read of a peer that has shown no certificate: a request for one.
 pub const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
+/// The largest greeting: a Node without its status' lists. Every certificate of the cluster's CA gets so far, users' too.
+pub const GREETING_FRAME_BYTES_MAX: usize = 256 << 10;
 
 /// First frame on a stream that the agent opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

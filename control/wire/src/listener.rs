@@ -1,13 +1,14 @@
 //! The server's UDP port: who comes, and whether to join or as a node.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError};
 use crate::frame::{Accepted, Hello, Opening, PROTOCOL, Welcome};
@@ -18,8 +19,14 @@ use crate::trust;
 
 /// Connections that have not said yet what they are; more are refused and come again.
 const HANDSHAKES_MAX: usize = 256;
+/// Of these, those of one address: who holds them all up holds up nobody elsewhere.
+const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
+/// With so many under way a peer must first show that it is where it says it is; addresses that are made up take no place.
+const HANDSHAKES_TRUSTING_MAX: usize = HANDSHAKES_MAX / 4;
 /// From the first packet to the first frame.
 const HANDSHAKE_SECONDS_MAX: u64 = 15;
+/// For the first frame, once its stream is open: less, so that it can be told.
+const GREETING_SECONDS_MAX: u64 = 10;
 /// A refused peer has so long to read why.
 pub(crate) const GOODBYE_SECONDS_MAX: u64 = 5;
 /// Arrivals that no one has taken yet.
@@ -56,6 +63,7 @@ impl Listener {
         let crypto = QuicServerConfig::try_from(tls).map_err(ListenError::Tls)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport::server_transport());
+        transport::bound_incoming(&mut config, HANDSHAKES_MAX);
         let endpoint = transport::server_endpoint(address, config, secret)
             .map_err(|source| ListenError::Bind { address, source })?;
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
@@ -92,9 +100,14 @@ impl Closer {
 }
 
 async fn receive(endpoint: quinn::Endpoint, arrivals: mpsc::Sender<Arrival>) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let places = Arc::new(Places::default());
     while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        if places.taken() >= HANDSHAKES_TRUSTING_MAX && incoming.may_retry() {
+            // An error means that it was shown meanwhile; the peer comes again.
+            let _ = incoming.retry();
+            continue;
+        }
+        let Some(place) = places.take(incoming.remote_address().ip()) else {
             incoming.refuse();
             continue;
         };
@@ -113,6 +126,49 @@ async fn receive(endpoint: quinn::Endpoint, arrivals: mpsc::Sender<Arrival>) {
     }
 }
 
+/// Who is between a first packet and a first frame, by address.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken(&self) -> usize {
+        self.by_address().values().sum()
+    }
+
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut all = self.by_address();
+        let own = all.get(&address).copied().unwrap_or(0);
+        if own >= HANDSHAKES_PER_ADDRESS_MAX || all.values().sum::<usize>() >= HANDSHAKES_MAX {
+            return None;
+        }
+        all.insert(address, own + 1);
+        Some(Place { places: self.clone(), address })
+    }
+}
+
+/// Free again when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.places.by_address();
+        match all.get_mut(&self.address) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => {
+                all.remove(&self.address);
+            }
+        }
+    }
+}
+
 /// From the first packet to the first frame.
 async fn meet(incoming: quinn::Incoming) -> Result<Arrival, StreamError> {
     let connection = incoming.await.map_err(StreamError::Lost)?;
@@ -122,8 +178,14 @@ async fn meet(incoming: quinn::Incoming) -> Result<Arrival, StreamError> {
         .and_then(|chain| chain.first().map(|certificate| certificate.to_vec()));
     let (writer, reader) = connection.accept_bi().await.map_err(StreamError::Lost)?;
     let mut writer = FrameWriter::new(writer);
-    let mut reader = if certificate.is_some() { FrameReader::new(reader) } else { FrameReader::of_stranger(reader) };
-    let opening: Opening = reader.expect(HANDSHAKE_SECONDS_MAX).await?;
+    let mut reader = FrameReader::of_greeting(reader, certificate.is_some());
+    let opening: Opening = match reader.expect(GREETING_SECONDS_MAX).await {
+        Ok(opening) => opening,
+        Err(error) => {
+            connection.close(NO_CODE, error.to_string().as_bytes());
+            return Err(error);
+        }
+    };
     match (opening, certificate) {
         (Opening::Join(request), _) => Ok(Arrival::Petition(Petition::new(Ask::Join(request), connection, writer))),
         (Opening::Pending(request), _) => {
@@ -181,6 +243,7 @@ impl NodeArrival {
     pub async fn accept(mut self, accepted: Accepted) -> Result<Session, StreamError> {
         self.writer.send(&Welcome::Accepted(accepted)).await?;
         self.writer.finish();
+        transport::admit(&self.connection);
         Ok(Session::new(self.connection, self.node_name, self.hello.agent_version))
     }
 
@@ -189,5 +252,25 @@ impl NodeArrival {
         self.writer.send(&Welcome::Refused { message: message.into() }).await?;
         goodbye(self.connection, self.writer, "refused").await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_places_for_the_others_and_gives_its_own_back() {
+        let places = Arc::new(Places::default());
+        let address = |last: u8| IpAddr::from([192, 168, 1, last]);
+        let mut held: Vec<Place> = Vec::new();
+        held.extend((0..HANDSHAKES_MAX).filter_map(|_| places.take(address(1))));
+        assert_eq!((held.len(), places.taken()), (HANDSHAKES_PER_ADDRESS_MAX, HANDSHAKES_PER_ADDRESS_MAX));
+        held.extend((0..HANDSHAKES_MAX).filter_map(|_| places.take(address(2))));
+        assert_eq!(held.len(), HANDSHAKES_MAX);
+        assert!(places.take(address(3)).is_none(), "all are taken");
+        held.clear();
+        assert_eq!(places.taken(), 0);
+        assert!(places.by_address().is_empty());
     }
 }

@@ -15,6 +15,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const IDLE_MS_MAX: u32 = 90_000;
 /// Streams that a node opens: hello, state, reports, and a few that replace them.
 const NODE_STREAMS_MAX: u32 = 8;
+/// Streams of a peer that has not greeted yet: the one of its greeting.
+const STRANGER_STREAMS_MAX: u32 = 1;
+/// Unread bytes of such a peer: a greeting, and no more of the memory than that.
+const STRANGER_WINDOW_BYTES: u32 = 32 << 10;
+/// First packets kept of connections that nobody has looked at yet: of each, and of all.
+const INCOMING_BYTES_MAX: u64 = 16 << 10;
+const ALL_INCOMING_BYTES_MAX: u64 = 4 << 20;
 /// Streams that the server opens towards one node: its logs and execs at one time.
 pub(crate) const SERVER_STREAMS_MAX: u32 = 128;
 /// Unread bytes of one stream.
@@ -49,8 +56,25 @@ fn transport() -> TransportConfig {
 
 pub(crate) fn server_transport() -> Arc<TransportConfig> {
     let mut config = transport();
-    config.max_concurrent_bidi_streams(VarInt::from_u32(NODE_STREAMS_MAX)).send_window(SERVER_UNSENT_BYTES);
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(STRANGER_STREAMS_MAX))
+        .receive_window(VarInt::from_u32(STRANGER_WINDOW_BYTES))
+        .send_window(SERVER_UNSENT_BYTES);
     Arc::new(config)
+}
+
+/// What is kept of connections before their handshake.
+pub(crate) fn bound_incoming(config: &mut quinn::ServerConfig, count_max: usize) {
+    config
+        .max_incoming(count_max)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(ALL_INCOMING_BYTES_MAX);
+}
+
+/// Gives a node what only nodes get.
+pub(crate) fn admit(connection: &quinn::Connection) {
+    connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
 }
 
 pub(crate) fn agent_transport() -> Arc<TransportConfig> {
