@@ -92,9 +92,45 @@ fn every_command_that_changes_objects_works_with_each_kubectl() {
     });
 }
 
+/// The ReplicaSet's ancestor, which takes its selector from its template.
+fn replication_controller(client: &Client<'_>) {
+    let run = |line: &str| client.run(line);
+    let path = client.cluster.path().join(format!("{}.yaml", client.namespace));
+    let manifest = format!(
+        "apiVersion: v1\nkind: ReplicationController\nmetadata: {{name: old}}\nspec:\n  template:\n    metadata: {{labels: \
+         {{app: old}}}}\n    spec: {{containers: [{{name: main, image: '{DEMO}'}}]}}\n"
+    );
+    std::fs::write(&path, manifest).unwrap();
+    run(&format!("create -f {}", path.display())).shows("replicationcontroller/old created");
+    run("scale rc old --replicas=2").shows("scaled");
+    run("wait rc/old --for=jsonpath={.status.readyReplicas}=2 --timeout=60s").shows("condition met");
+    run("get rc old -o wide --no-headers").shows("app=old");
+    run("describe rc old").shows("SuccessfulCreate");
+    run("get all -l app=old").shows("replicationcontroller/old");
+    run("expose rc old --port=80").shows("service/old exposed");
+    run("delete rc,service old").shows("deleted");
+    run("wait pods -l app=old --for=delete --timeout=60s").ok();
+}
+
+/// A pod that sees the machine: its processes, its network and its files.
+fn debug_node(client: &Client<'_>, node: &str) {
+    let run = |line: &str| client.run(line);
+    let sees = "ls /proc | grep -c '^[0-9]' && ls /host/proc/1 && exec sleep 1000";
+    let target = format!("node/{node}");
+    let said = client.words(&["debug", &target, "--image", DEMO, "--", "sh", "-c", sees]);
+    let said = format!("{}{}", said.ok(), said.err);
+    let name = said.split_whitespace().find(|word| word.starts_with("node-debugger-")).unwrap().to_owned();
+    run(&format!("wait pod/{name} --for=condition=Ready --timeout=60s")).shows("condition met");
+    eventually("the machine's files are seen", 30, || run(&format!("logs {name}")).out.contains("cmdline"));
+    assert_eq!(run(&format!("get pod {name} -o jsonpath={{.spec.nodeName}}")).ok(), node);
+    run(&format!("exec {name} -- sh -c true")).ok();
+    run(&format!("delete pod {name} --now")).shows("deleted");
+}
+
 #[test]
 fn every_command_about_workloads_works_with_each_kubectl() {
     let cluster = Cluster::start();
+    let node = cluster.k("get nodes -o jsonpath={.items[0].metadata.name}").ok().to_owned();
     each(&cluster, |client| {
         let run = |line: &str| client.run(line);
         run(&format!("create deployment web --image={DEMO} --port=8080")).ok();
@@ -131,6 +167,8 @@ fn every_command_about_workloads_works_with_each_kubectl() {
         let plain = r#"patch pod one -p {"spec":{"ephemeralContainers":[{"name":"x","image":"y"}]}}"#;
         run(plain).fails("pod updates may not change fields");
         run("delete pod one two --now").shows("deleted");
+        replication_controller(client);
+        debug_node(client, &node);
         run("delete deployment/web service/web service/again").shows("deleted");
     });
 }
@@ -143,13 +181,16 @@ fn every_command_that_only_asks_works_with_each_kubectl() {
         let run = |line: &str| client.run(line);
         run("auth can-i create pods").shows("yes");
         run("auth can-i --list").shows("*.*");
-        if !client.program.ends_with("kubectl.1.27") {
-            // The oldest knows only versions of it that Kubernetes 1.35 does not serve either.
+        if client.program.ends_with("kubectl.1.27") {
+            // It knows only versions of it that Kubernetes 1.35 does not serve either.
+            run("auth whoami").fails("the selfsubjectreviews API is not enabled in the cluster");
+        } else {
             run("auth whoami").shows("kubernetes-admin");
         }
         run("config view --minify").shows("current-context: bramble");
         run("config get-contexts").shows("bramble");
         run("cluster-info").shows("is running at");
+        run("cluster-info dump -o yaml").shows("kind: ReplicationControllerList");
         run("api-resources --api-group=metrics.k8s.io").shows("PodMetrics");
         run("api-versions").shows("metrics.k8s.io/v1beta1");
         run("explain deployment.spec.strategy").shows("RollingUpdate");
@@ -163,9 +204,12 @@ fn every_command_that_only_asks_works_with_each_kubectl() {
         run("get nodes --sort-by=.metadata.name -o wide").shows(&node);
         run("get --raw /readyz").shows("ok");
         // What is not served is refused.
-        run("autoscale deployment web --max=3").fails("");
-        run("certificate approve x").fails("the server doesn't have a resource type \"certificatesigningrequests\"");
-        run("create quota q --hard=pods=1").fails("the server could not find the requested resource");
+        run(&format!("create deployment web --image={DEMO} --replicas=0")).ok();
+        run("autoscale deployment web --max=3")
+            .fails("this cluster does not have horizontalpodautoscalers.autoscaling, nothing is scaled automatically");
+        run("create quota q --hard=pods=1")
+            .fails("the server could not find the requested resource: this cluster does not have resourcequotas");
+        run("certificate approve x").fails("certificatesigningrequests.certificates.k8s.io \"x\" not found");
     });
 }
 
@@ -219,6 +263,10 @@ fn nodes_pods_and_containers_tell_what_they_use() {
     cluster.k("get pods.metrics.k8s.io none").fails("not found");
     cluster.k(&format!("get --raw /api/v1/nodes/{node}/proxy/metrics --as=bob")).fails("forbidden");
     cluster.k("top pods --as=bob").fails("forbidden");
+    // Who may view a namespace may see what its pods use.
+    cluster.k("create rolebinding viewers --clusterrole=view --user=carol").ok();
+    cluster.k("top pods --as=carol").shows("burn");
+    cluster.k("top nodes --as=carol").fails("forbidden");
     // With a role for it, as for any other kind.
     cluster.k("create role tops --verb=get,list --resource=pods.metrics.k8s.io").ok();
     cluster.k("create rolebinding tops --role=tops --user=bob").ok();

@@ -22,6 +22,7 @@ pub fn apply(resource: &Resource, object: &mut Value) {
         "Pod" => pod::pod(object),
         "Deployment" => workload::deployment(object),
         "ReplicaSet" => workload::replica_set(object),
+        "ReplicationController" => workload::replication_controller(object),
         "Namespace" => namespace(object),
         "Node" => node(object),
         "Secret" => secret::secret(object),

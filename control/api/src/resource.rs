@@ -137,6 +137,18 @@ resource!(
     Namespaced,
     STATUS_SCALE
 );
+resource!(
+    REPLICATION_CONTROLLERS,
+    "",
+    "v1",
+    "ReplicationController",
+    "replicationcontrollers",
+    "replicationcontroller",
+    &["rc"],
+    ALL,
+    Namespaced,
+    STATUS_SCALE
+);
 resource!(SERVICES, "", "v1", "Service", "services", "service", &["svc"], ALL, Namespaced, STATUS_PROXY);
 resource!(ENDPOINTS, "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], NONE, Namespaced, NONE);
 resource!(
@@ -264,7 +276,7 @@ resource!(
 );
 resource!(LEASES, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, NONE, Namespaced, NONE);
 
-static TABLE: [&Resource; 25] = [
+static TABLE: [&Resource; 26] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -276,6 +288,7 @@ static TABLE: [&Resource; 25] = [
     &ENDPOINTS,
     &PERSISTENT_VOLUMES,
     &PERSISTENT_VOLUME_CLAIMS,
+    &REPLICATION_CONTROLLERS,
     &DEPLOYMENTS,
     &REPLICA_SETS,
     &DAEMON_SETS,

@@ -1,4 +1,4 @@
-//! The `scale` subresource: `autoscaling/v1 Scale` of a Deployment or a ReplicaSet.
+//! The `scale` subresource: `autoscaling/v1 Scale` of a Deployment, a ReplicaSet or a ReplicationController.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ pub fn from_object(object: &Value) -> Value {
         "spec": {"replicas": integer(object, "/spec/replicas").unwrap_or(0)},
         "status": {
             "replicas": integer(object, "/status/replicas").unwrap_or(0),
-            "selector": selector_text(object.pointer("/spec/selector").unwrap_or(&Value::Null)),
+            "selector": selector_text(&pod_selector(object)),
         },
     })
 }
@@ -40,6 +40,12 @@ pub fn apply(scale: &Value, object: &mut Value) -> Vec<FieldError> {
         object["spec"]["replicas"] = json!(replicas);
     }
     wrong
+}
+
+/// The selector of a workload's pods; a ReplicationController's own form of it is labels alone.
+pub fn pod_selector(object: &Value) -> Value {
+    let selector = get(object, "/spec/selector").cloned().unwrap_or_default();
+    if text(object, "/kind") == "ReplicationController" { json!({"matchLabels": selector}) } else { selector }
 }
 
 /// A label selector in its query form, keys in order.

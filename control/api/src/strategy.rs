@@ -34,7 +34,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
     match resource.kind {
         "Pod" => object["status"] = json!({"phase": "Pending", "qosClass": qos::class(object)}),
         "Deployment" | "CertificateSigningRequest" => object["status"] = json!({}),
-        "ReplicaSet" => object["status"] = json!({"replicas": 0}),
+        "ReplicaSet" | "ReplicationController" => object["status"] = json!({"replicas": 0}),
         "Namespace" => {
             object["status"] = json!({"phase": "Active"});
             add_namespace_finalizer(object);
@@ -105,7 +105,14 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value, subreso
 fn has_generation(resource: &Resource) -> bool {
     matches!(
         resource.kind,
-        "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job" | "NetworkPolicy" | "EndpointSlice"
+        "Pod"
+            | "Deployment"
+            | "ReplicaSet"
+            | "ReplicationController"
+            | "DaemonSet"
+            | "Job"
+            | "NetworkPolicy"
+            | "EndpointSlice"
     )
 }
 

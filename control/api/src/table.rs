@@ -79,7 +79,7 @@ fn printer(resource: &Resource) -> &'static Printer {
         "Pod" => &pod::PRINTER,
         "Node" => &node::PRINTER,
         "Deployment" => &workload::DEPLOYMENT,
-        "ReplicaSet" => &workload::REPLICA_SET,
+        "ReplicaSet" | "ReplicationController" => &workload::REPLICA_SET,
         "Event" => &event::PRINTER,
         "Namespace" => &plain::NAMESPACE,
         "ConfigMap" => &plain::CONFIG_MAP,

@@ -78,7 +78,16 @@ pub fn update(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> 
 }
 
 fn keeps_old_spec(resource: &Resource) -> bool {
-    matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet" | "DaemonSet" | "Job" | "CertificateSigningRequest")
+    matches!(
+        resource.kind,
+        "Pod"
+            | "Deployment"
+            | "ReplicaSet"
+            | "ReplicationController"
+            | "DaemonSet"
+            | "Job"
+            | "CertificateSigningRequest"
+    )
 }
 
 /// Complaints about `new` as the successor of `old` through the `status` subresource.
@@ -86,7 +95,7 @@ pub fn update_status(resource: &Resource, new: &Value, old: &Value) -> Vec<Field
     let mut wrong = Vec::new();
     meta::update(new, old, &mut wrong);
     match resource.kind {
-        "Deployment" | "ReplicaSet" => workload::status(new, &mut wrong),
+        "Deployment" | "ReplicaSet" | "ReplicationController" => workload::status(new, &mut wrong),
         "DaemonSet" => workload::daemon_set_status(new, &mut wrong),
         "Job" => job::status(new, &mut wrong),
         "Service" => service::status(new, &mut wrong),
@@ -119,6 +128,7 @@ fn contents(resource: &Resource, object: &Value, wrong: &mut Vec<FieldError>) {
         "Pod" => pod::create(object, wrong),
         "Deployment" => workload::deployment(object, wrong),
         "ReplicaSet" => workload::replica_set(object, wrong),
+        "ReplicationController" => workload::replication_controller(object, wrong),
         "ConfigMap" => data::config_map(object, wrong),
         "Secret" => data::secret(object, wrong),
         "Node" => node::create(object, wrong),

@@ -6,7 +6,7 @@
 //! [`impersonate`], [`authorize`] with [`rbac`] and the [`node_rule`], [`decode`] bodies and
 //! options, [`storage`] the verbs (with [`admit`], [`allocate`] and [`tier`] on the way of a write), [`list`] and [`watch`] the
 //! reads, [`negotiate`] and [`table`] the shape of an answer, [`respond`] the only place where HTTP statuses are made.
-//! Beside the objects: [`review`] questions that are not kept, [`discovery`], [`openapi`], [`oidc`], [`health`], [`metrics`], [`log`], and what streams:
+//! Beside the objects: [`absent`] what is not served, [`review`] questions that are not kept, [`discovery`], [`openapi`], [`oidc`], [`health`], [`metrics`], [`log`], and what streams:
 //! [`exec`] (attach with it) and [`forward`], over an [`upgrade`] to a WebSocket or to [`spdy`], or to it in a [`tunnel`];
 //! [`proxy`] passes HTTP on to pods. What nodes and pods use is asked of the nodes: [`measured`] as `metrics.k8s.io`, [`node_proxy`] as a
 //! kubelet has it.
@@ -14,6 +14,7 @@
 //! Absent on purpose: server-side apply and managedFields, webhooks; what every field means
 //! (`control/api`), and where objects are kept (`control/store`).
 
+pub mod absent;
 pub mod admit;
 pub mod allocate;
 pub mod api;

@@ -21,8 +21,8 @@ use crate::respond::{self, Body};
 use crate::route::{Route, Target};
 use crate::selection::Selection;
 use crate::{
-    decode, discovery, exec, forward, health, list, log, measured, node_proxy, oidc, openapi, proxy, review, storage,
-    watch,
+    absent, decode, discovery, exec, forward, health, list, log, measured, node_proxy, oidc, openapi, proxy, review,
+    storage, watch,
 };
 
 /// A request past authorization.
@@ -114,6 +114,7 @@ fn document(api: &Api, incomer: &Incomer) -> Result<Response<Body>, Status> {
             "the server does not allow this method on the requested resource",
         ));
     }
+    let not_served = || absent::answer(&incomer.route.path);
     match &incomer.route.target {
         Target::Root => Ok(discovery::root()),
         Target::Health(probe) => Ok(health::answer(api, probe, &incomer.query)),

@@ -1,10 +1,12 @@
-//! ReplicaSet: as many active pods as `spec.replicas` says, adopted, made or deleted.
+//! ReplicaSet: as many active pods as `spec.replicas` says, adopted, made or deleted; and the same for its ancestor, the
+//! ReplicationController, whose selector is labels alone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_api::LabelSelector;
-use control_api::resource::{PODS, REPLICA_SETS};
+use control_api::resource::{PODS, REPLICA_SETS, REPLICATION_CONTROLLERS};
+use control_api::scale::pod_selector;
 use control_api::view::apps::ReplicaSet;
 use control_api::view::core::Pod;
 use control_client::{About, DeleteOptions, Key, Object, Patch, Preconditions, Resource};
@@ -23,8 +25,12 @@ mod status;
 const BURST_MAX: usize = 500;
 
 static OUTPUTS: [&Resource; 2] = [&PODS, &REPLICA_SETS];
+static OLD_OUTPUTS: [&Resource; 2] = [&PODS, &REPLICATION_CONTROLLERS];
 
 pub struct ReplicaSetController;
+
+/// The same work for the older kind.
+pub struct ReplicationController;
 
 /// A pod with what is needed to act on it.
 pub(crate) struct Owned {
@@ -38,7 +44,8 @@ impl Controller for ReplicaSetController {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input { resource: &REPLICA_SETS, keys: controller::itself }, Input { resource: &PODS, keys: sets_of }]
+        let keys = |world: &World, change: &Change<'_>| owners(&REPLICA_SETS, world, change);
+        vec![Input { resource: &REPLICA_SETS, keys: controller::itself }, Input { resource: &PODS, keys }]
     }
 
     fn outputs(&self) -> &'static [&'static Resource] {
@@ -46,26 +53,49 @@ impl Controller for ReplicaSetController {
     }
 
     fn reconcile(&self, world: &World, key: &Key) -> Result<Vec<Action>, Error> {
-        let Some(object) = world.get(key) else { return Ok(Vec::new()) };
-        let set: ReplicaSet = view(&object)?;
-        let raw: Value = view(&object)?;
-        let mut actions = Vec::new();
-        let pods = claim(world, &object, &raw, &mut actions)?;
-        let active: Vec<Owned> = pods.into_iter().filter(|owned| pod::is_active(&owned.pod)).collect();
-        let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0);
-        status::update(&object, &set, &active, world.now(), &mut actions);
-        if object.meta.deletion_timestamp.is_none() {
-            scale(&object, &raw, active, usize::try_from(wanted).unwrap_or(0), world, &mut actions);
-        }
-        Ok(actions)
+        reconcile(world, key)
     }
 }
 
-/// The pod's ReplicaSet or, for a pod without a controller, every one whose selector matches it.
-fn sets_of(world: &World, change: &Change<'_>) -> Vec<Key> {
-    let mut keys = controller::controller_of(&REPLICA_SETS, change);
+impl Controller for ReplicationController {
+    fn name(&self) -> &'static str {
+        "replication-controller"
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let keys = |world: &World, change: &Change<'_>| owners(&REPLICATION_CONTROLLERS, world, change);
+        vec![Input { resource: &REPLICATION_CONTROLLERS, keys: controller::itself }, Input { resource: &PODS, keys }]
+    }
+
+    fn outputs(&self) -> &'static [&'static Resource] {
+        &OLD_OUTPUTS
+    }
+
+    fn reconcile(&self, world: &World, key: &Key) -> Result<Vec<Action>, Error> {
+        reconcile(world, key)
+    }
+}
+
+fn reconcile(world: &World, key: &Key) -> Result<Vec<Action>, Error> {
+    let Some(object) = world.get(key) else { return Ok(Vec::new()) };
+    let set: ReplicaSet = view(&object)?;
+    let raw: Value = view(&object)?;
+    let mut actions = Vec::new();
+    let pods = claim(world, &object, &raw, &mut actions)?;
+    let active: Vec<Owned> = pods.into_iter().filter(|owned| pod::is_active(&owned.pod)).collect();
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0);
+    status::update(&object, &set, &active, world.now(), &mut actions);
+    if object.meta.deletion_timestamp.is_none() {
+        scale(&object, &raw, active, usize::try_from(wanted).unwrap_or(0), world, &mut actions);
+    }
+    Ok(actions)
+}
+
+/// The pod's controller of that kind or, for a pod without a controller, every one whose selector matches it.
+fn owners(resource: &'static Resource, world: &World, change: &Change<'_>) -> Vec<Key> {
+    let mut keys = controller::controller_of(resource, change);
     if change.object.meta.controller().is_none() && !change.deleted {
-        for set in world.list(&REPLICA_SETS, Some(&change.object.key.namespace)) {
+        for set in world.list(resource, Some(&change.object.key.namespace)) {
             let matches = view::<Value>(&set).ok().and_then(|raw| selector(&set, &raw).ok());
             if matches.is_some_and(|selector| selector.matches(&change.object.meta.labels)) {
                 keys.push(set.key.clone());
@@ -76,7 +106,7 @@ fn sets_of(world: &World, change: &Change<'_>) -> Vec<Key> {
 }
 
 pub(crate) fn selector(object: &Object, raw: &Value) -> Result<LabelSelector, Error> {
-    LabelSelector::from_value(&raw["spec"]["selector"]).map_err(|source| Error::Selector {
+    LabelSelector::from_value(&pod_selector(raw)).map_err(|source| Error::Selector {
         kind: object.key.resource.kind,
         namespace: object.key.namespace.to_string(),
         name: object.key.name.to_string(),

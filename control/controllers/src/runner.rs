@@ -36,6 +36,7 @@ pub async fn run(api: Arc<Api>, config: Config, shutdown: watch::Receiver<bool>)
         Arc::new(crate::cluster_role::ClusterRoleController),
         Arc::new(crate::deployment::DeploymentController),
         Arc::new(crate::replica_set::ReplicaSetController),
+        Arc::new(crate::replica_set::ReplicationController),
         Arc::new(crate::daemon_set::DaemonSetController::default()),
         Arc::new(crate::job::JobController),
         Arc::new(crate::volume::VolumeController),

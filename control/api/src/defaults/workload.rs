@@ -1,8 +1,8 @@
 //! Defaults of what makes pods.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::object::{child, fill};
+use crate::object::{child, fill, get};
 
 use super::pod;
 
@@ -31,6 +31,23 @@ pub(super) fn replica_set(object: &mut Value) {
     let Some(spec) = child(object, "spec") else { return };
     fill(spec, "replicas", 1);
     template(spec);
+}
+
+/// What it selects and its own labels are its template's, where it does not say.
+pub(super) fn replication_controller(object: &mut Value) {
+    replica_set(object);
+    let Some(labels) = get(object, "/spec/template/metadata/labels").cloned() else { return };
+    let empty = |value: Option<&Value>| value.and_then(Value::as_object).is_none_or(Map::is_empty);
+    if empty(get(object, "/spec/selector"))
+        && let Some(spec) = child(object, "spec")
+    {
+        spec["selector"] = labels.clone();
+    }
+    if empty(get(object, "/metadata/labels"))
+        && let Some(metadata) = child(object, "metadata")
+    {
+        metadata["labels"] = labels;
+    }
 }
 
 pub(super) fn daemon_set(object: &mut Value) {

@@ -89,7 +89,7 @@ pub fn supported_fields(resource: &Resource) -> &'static [&'static str] {
         "nodes" => &["spec.unschedulable"],
         "namespaces" => &["status.phase"],
         "secrets" => &["type"],
-        "replicasets.apps" => &["status.replicas"],
+        "replicasets.apps" | "replicationcontrollers" => &["status.replicas"],
         "certificatesigningrequests.certificates.k8s.io" => &["spec.signerName"],
         "jobs.batch" => &["status.successful"],
         "services" => &["spec.clusterIP", "spec.type"],

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::object::{flag, integer, list, text};
-use crate::scale::selector_text;
+use crate::scale::{pod_selector, selector_text};
 
 use super::age::age;
 use super::{AGE, Column, NAME, Printer, labels, or};
@@ -126,7 +126,7 @@ pub(super) fn template(object: &Value) -> [Value; 3] {
         let words: Vec<&str> = containers.iter().map(|container| text(container, pointer)).collect();
         json!(words.join(","))
     };
-    let selector = selector_text(object.pointer("/spec/selector").unwrap_or(&Value::Null));
+    let selector = selector_text(&pod_selector(object));
     [column("/name"), column("/image"), or(&selector, "<none>")]
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::field::FieldError;
-use crate::object::{get, integer, text};
+use crate::object::{get, integer, map, text};
 use crate::selector::LabelSelector;
 
 use super::check::{Errors, immutable, not_negative};
@@ -29,6 +29,20 @@ pub(super) fn deployment(object: &Value, wrong: &mut Errors) {
 pub(super) fn replica_set(object: &Value, wrong: &mut Errors) {
     let Some(spec) = get(object, "/spec") else { return wrong.push(FieldError::required("spec", "")) };
     shared(object, spec, "ReplicaSet", wrong);
+}
+
+pub(super) fn replication_controller(object: &Value, wrong: &mut Errors) {
+    let Some(spec) = get(object, "/spec") else { return wrong.push(FieldError::required("spec", "")) };
+    not_negative(spec, "spec", "replicas", wrong);
+    not_negative(spec, "spec", "minReadySeconds", wrong);
+    if map(spec, "/selector").is_none_or(|labels| labels.is_empty()) {
+        wrong.push(FieldError::required("spec.selector", ""));
+    }
+    let found = json!({"matchLabels": get(spec, "/selector")});
+    match LabelSelector::from_value(&found) {
+        Err(_) => wrong.push(FieldError::invalid("spec.selector", &found["matchLabels"], "invalid label selector")),
+        Ok(selector) => template(object, &selector, "ReplicationController", wrong),
+    }
 }
 
 pub(super) fn update(new: &Value, old: &Value, wrong: &mut Errors) {

@@ -17,6 +17,9 @@ fn smallest(kind: &str) -> Value {
             let template = selected(pods("Always"));
             json!({"spec": {"replicas": 0, "selector": {"matchLabels": {"app": "one"}}, "template": template}})
         }
+        "ReplicationController" => {
+            json!({"spec": {"replicas": 0, "selector": {"app": "one"}, "template": selected(pods("Always"))}})
+        }
         "DaemonSet" => {
             json!({"spec": {"selector": {"matchLabels": {"app": "one"}}, "template": selected(pods("Always"))}})
         }
