@@ -29,7 +29,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
     let _ = nix::sys::prctl::set_name(c"bramble-agent");
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_max_level(cli.log).with_ansi(terminal).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(cli.log)
+        .with_ansi(terminal)
+        .with_writer(std::io::stderr)
+        // A log on a full disk loses lines; to say so on the same stderr would be a panic.
+        .log_internal_errors(false)
+        .init();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::load(&cli)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

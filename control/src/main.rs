@@ -1,6 +1,7 @@
 //! `bramble`: the control plane and the command line. Reads arguments and hands over; no logic of its own.
 
 mod config;
+mod full_disk;
 mod presence;
 mod server;
 mod signer;
@@ -51,7 +52,9 @@ fn log_to_stderr(level: &str) -> Result<()> {
     use std::io::IsTerminal;
     let targets: tracing_subscriber::filter::Targets =
         level.parse().with_context(|| format!("--log {level}: not a level such as info or debug"))?;
+    // A log on a full disk loses lines; to say so on the same stderr would be a panic.
     let lines = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(true);

@@ -27,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::full_disk;
 use crate::presence::Presence;
 use crate::signer::CaSigner;
 use crate::token_file::TokenFile;
@@ -108,15 +109,11 @@ async fn serve(data: &DataDir, options: &control_cli::arguments::Server, config:
         loops.spawn(presence.announce(pki.ca_hash(), address.port(), stopping.clone()));
     }
     let following = tokio::spawn(presence.follow(pki.clone(), data.kubeconfig(), address));
-    let mut stopped = stopping.clone();
-    let shutdown = async move {
-        // An error means that the sender is gone, which is an end too.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    let serving = tokio::spawn(control_apiserver::serve(api.clone(), pki.https_config(), tcp, shutdown));
+    let serving = control_apiserver::serve(api.clone(), pki.https_config(), tcp, stopped(stopping.clone()));
+    let serving = tokio::spawn(serving);
     tell_ready(data, options, address)?;
 
-    wait_for_signal().await?;
+    let mended = until_an_end(&store, &data.store()).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     following.abort();
@@ -124,7 +121,9 @@ async fn serve(data: &DataDir, options: &control_cli::arguments::Server, config:
     while loops.join_next().await.is_some() {}
     closer.close("the server is stopping").await;
     // The last word is the store's: everything above has stopped writing.
-    tokio::task::spawn_blocking(move || store.close()).await.context("the store did not close")
+    tokio::task::spawn_blocking(move || store.close()).await.context("the store did not close")?;
+    anyhow::ensure!(!mended, "the store's disk, which had refused it, takes writes again: another start goes on");
+    Ok(())
 }
 
 /// From here on others may start that need the server.
@@ -146,6 +145,19 @@ pub fn local_url(address: SocketAddr) -> String {
         format!("https://127.0.0.1:{}", address.port())
     } else {
         format!("https://{address}")
+    }
+}
+
+/// An error means that the sender is gone, which is an end too.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Whether it is the store that needs another start.
+async fn until_an_end(store: &DurableStore, folder: &Path) -> Result<bool> {
+    tokio::select! {
+        signal = wait_for_signal() => signal.map(|()| false),
+        () = full_disk::mended(store, folder) => Ok(true),
     }
 }
 

@@ -70,6 +70,10 @@ impl Cluster {
         if self.server_config().exists() {
             command.arg("--config").arg(self.server_config());
         }
+        let agent_config = self.folder.path().join("agent.yaml");
+        if agent_config.exists() {
+            command.arg("--agent-config").arg(agent_config);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.up = Some(command.spawn().expect("bramble runs"));
     }

@@ -27,6 +27,8 @@ use allowance::Allowance;
 
 /// Messages that wait for a busy worker; a sender waits when there are more.
 const MESSAGES_MAX: usize = 64;
+/// A disk without room for a pod's record may have some after this.
+const RECORD_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 /// What is the same for every pod of the node.
 #[derive(Debug, Clone)]
@@ -90,6 +92,8 @@ pub struct Worker {
     events: Allowance,
     /// Those who wait for the pod's end.
     waiting: Vec<oneshot::Sender<()>>,
+    /// The record on disk is older than the state: there was no room.
+    unrecorded: bool,
 }
 
 impl Worker {
@@ -113,8 +117,18 @@ impl Worker {
         let reported = pod.status.clone();
         let events = Allowance::new(ports.clock.now());
         let context = Context { ports, settings, pod, facts, uid, news: news.clone(), turns: Arc::default() };
-        let (asked, waiting) = (HashMap::new(), Vec::new());
-        (Self { context, state: Some(state), inbox, reported, wake: None, asked, events, waiting }, news)
+        let worker = Self {
+            context,
+            state: Some(state),
+            inbox,
+            reported,
+            wake: None,
+            asked: HashMap::new(),
+            events,
+            waiting: Vec::new(),
+            unrecorded: false,
+        };
+        (worker, news)
     }
 
     /// Runs until nothing of the pod is left. `first` is the machine's first event.
@@ -190,9 +204,8 @@ impl Worker {
         {
             state.pod_ips = addresses.to_vec();
             self.context.facts.pod_ips.clone_from(&state.pod_ips);
-            if let Err(error) = self.context.settings.records.save(&self.context.uid, state) {
-                tracing::warn!(uid = self.context.uid, error = %error, "state of a pod is not recorded");
-            }
+            let state = state.clone();
+            self.record(&state);
         }
         self.report();
     }
@@ -207,14 +220,11 @@ impl Worker {
         self.context.facts.pod_ips.clone_from(&state.pod_ips);
         // On disk before anything is done about it, so that a restart never does it twice.
         let same = state.is_recorded_as(&before);
-        if !same
-            && state.stage != Stage::Gone
-            && let Err(error) = self.context.settings.records.save(&self.context.uid, &state)
-        {
-            tracing::warn!(uid = self.context.uid, error = %error, "state of a pod is not recorded");
+        if !same || self.unrecorded {
+            self.record(&state);
         }
         self.state = Some(state);
-        self.wake = None;
+        self.wake = self.unrecorded.then(|| record_again(now));
         for effect in effects {
             self.carry(effect, now);
         }
@@ -223,9 +233,24 @@ impl Worker {
         }
     }
 
+    /// Tried again after a while where it fails.
+    fn record(&mut self, state: &State) {
+        let saved = match state.stage {
+            Stage::Gone => Ok(()),
+            _ => self.context.settings.records.save(&self.context.uid, state),
+        };
+        self.unrecorded = saved.is_err();
+        if let Err(error) = saved {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(uid = self.context.uid, %error, cause, "state of a pod is not recorded");
+            let again = record_again(self.context.ports.clock.now());
+            self.wake = Some(self.wake.map_or(again, |wake| wake.min(again)));
+        }
+    }
+
     fn carry(&mut self, effect: Effect, now: Timestamp) {
         match effect {
-            Effect::WakeAt(at) => self.wake = Some(at),
+            Effect::WakeAt(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
             Effect::Note(_) if !self.events.take(now) => {}
             Effect::Note(note) => {
                 let bytes = event::render(&self.context.pod, &note, &self.context.settings.node_name, now);
@@ -295,6 +320,10 @@ impl Worker {
             Err(error) => tracing::error!(uid = context.uid, %error, "status of a pod cannot be serialized"),
         }
     }
+}
+
+fn record_again(now: Timestamp) -> Timestamp {
+    now.checked_add(RECORD_AGAIN).unwrap_or(Timestamp::MAX)
 }
 
 async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {

@@ -127,6 +127,12 @@ impl DurableStore {
         }))
     }
 
+    /// Returns when the disk has refused what the store cannot do without: no write is accepted from then on, and only
+    /// another start goes on from what is on the disk.
+    pub async fn failed(&self) {
+        self.failure.comes().await;
+    }
+
     /// Does what was accepted, folds it into the checkpoint, and stops. Later writes get [`WriteError::Closed`].
     pub fn close(&self) {
         self.queue.close();

@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::disk::LogFile;
-use crate::record::{HEADER_BYTES, encode, header, read_header, scan};
+use crate::record::{HEADER_BYTES, PREFIX_BYTES, encode, header, read_header, scan};
 
 /// Zeros laid ahead of the head at a time.
 const FILL_BYTES: u64 = 1 << 20;
@@ -63,6 +63,12 @@ impl Log {
     /// Forgets what was replayed, once it is checkpointed: both segments are free again.
     pub fn restart(&mut self) {
         self.segments.iter_mut().for_each(|segment| segment.head = 0);
+    }
+
+    /// Sees that payloads have their place in the file. Where it fails nothing was written, and nothing is lost by it.
+    pub fn make_room(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
+        let records: usize = payloads.iter().map(|payload| payload.len() + PREFIX_BYTES).sum();
+        self.segments[self.active].fill((HEADER_BYTES + records) as u64)
     }
 
     /// Appends payloads; they survive a crash of the process at once, of the power after [`Log::sync`].

@@ -12,7 +12,7 @@
 /// The header has a disk page to itself, so that a torn record never touches it.
 pub const HEADER_BYTES: usize = 4096;
 /// Bytes before a record's payload.
-const PREFIX_BYTES: usize = 24;
+pub const PREFIX_BYTES: usize = 24;
 /// The largest payload: an object of 3 MiB and its envelope.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 

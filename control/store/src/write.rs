@@ -52,6 +52,9 @@ pub enum WriteError {
     Changed,
     #[error("object of {bytes} bytes is too large to be kept")]
     TooLarge { bytes: usize },
+    /// The disk is full, or read-only for now; nothing was written, and a later write may find room.
+    #[error("store has no room for it")]
+    Full(#[source] std::sync::Arc<std::io::Error>),
     /// The disk refused; nothing after it is accepted until a restart, since the log may not have a hole.
     #[error("store cannot write its log")]
     Log(#[source] std::sync::Arc<std::io::Error>),

@@ -54,7 +54,37 @@ type Answer = (tokio::sync::oneshot::Sender<Result<Arc<Object>, WriteError>>, Ar
 type Refusal = (tokio::sync::oneshot::Sender<Result<Arc<Object>, WriteError>>, WriteError);
 
 /// Why nothing is accepted any more; set once.
-pub type Failure = Arc<OnceLock<Arc<std::io::Error>>>;
+#[derive(Debug, Clone, Default)]
+pub struct Failure(Arc<Failed>);
+
+#[derive(Debug, Default)]
+struct Failed {
+    error: OnceLock<Arc<std::io::Error>>,
+    told: tokio::sync::Notify,
+}
+
+impl Failure {
+    pub fn get(&self) -> Option<&Arc<std::io::Error>> {
+        self.0.error.get()
+    }
+
+    fn set(&self, error: Arc<std::io::Error>) {
+        // Later failures follow from the first.
+        let _first = self.0.error.set(error);
+        self.0.told.notify_waiters();
+    }
+
+    /// Returns once there is one.
+    pub async fn comes(&self) {
+        loop {
+            let told = self.0.told.notified();
+            if self.get().is_some() {
+                return;
+            }
+            told.await;
+        }
+    }
+}
 
 /// A batch on its way: checked and given revisions, not yet logged.
 #[derive(Default)]
@@ -71,6 +101,16 @@ struct Batch {
     overlay: HashMap<Key, Option<Arc<Object>>>,
 }
 
+impl Batch {
+    /// Nothing of it is written.
+    fn refuse(self, why: fn(Arc<std::io::Error>) -> WriteError, error: Arc<std::io::Error>) {
+        let refused = self.refusals.into_iter().map(|(answer, _)| answer);
+        for answer in self.answers.into_iter().map(|(answer, _)| answer).chain(refused) {
+            drop(answer.send(Err(why(error.clone()))));
+        }
+    }
+}
+
 pub struct Writer {
     state: Arc<State>,
     queue: Arc<Queue>,
@@ -84,6 +124,8 @@ pub struct Writer {
     fold_at: Option<Instant>,
     sync_at: Option<Instant>,
     failed: Failure,
+    /// The last batch found no room.
+    full: bool,
 }
 
 impl Writer {
@@ -103,6 +145,7 @@ impl Writer {
             fold_at: None,
             sync_at: None,
             failed: Failure::default(),
+            full: false,
         }
     }
 
@@ -112,8 +155,7 @@ impl Writer {
     }
 
     fn fail(&self, error: Arc<std::io::Error>) {
-        // Later failures follow from the first.
-        let _first = self.failed.set(error);
+        self.failed.set(error);
     }
 
     pub fn run(mut self) {
@@ -140,6 +182,7 @@ impl Writer {
 
     fn write(&mut self, writes: Vec<Pending>) {
         let mut batch = Batch::default();
+        let reserved = self.reserved;
         for pending in writes {
             if let Some(error) = self.failed.get() {
                 drop(pending.answer.send(Err(WriteError::Log(error.clone()))));
@@ -153,15 +196,16 @@ impl Writer {
                 Err(error) => drop(answer.send(Err(error))),
             }
         }
+        if let Err(error) = self.make_room(&batch) {
+            // The reservation was not written either.
+            self.reserved = reserved;
+            return batch.refuse(WriteError::Full, error);
+        }
         if let Err(error) = self.log(&batch) {
-            let error = Arc::new(error);
             tracing::error!(%error, "the store's log cannot be written: every write is refused until a restart");
+            let error = Arc::new(error);
             self.fail(error.clone());
-            let refused = batch.refusals.into_iter().map(|(answer, _)| answer);
-            for answer in batch.answers.into_iter().map(|(answer, _)| answer).chain(refused) {
-                drop(answer.send(Err(WriteError::Log(error.clone()))));
-            }
-            return;
+            return batch.refuse(WriteError::Log, error);
         }
         for (object, deleted) in batch.logged {
             self.dirty.insert(object.key.clone(), (!deleted).then_some(object));
@@ -207,6 +251,26 @@ impl Writer {
         batch.visible.push((object.clone(), deleted));
         batch.overlay.insert(object.key.clone(), (!deleted).then(|| object.clone()));
         Ok(object)
+    }
+
+    /// What does not fit is refused, and the store goes on; any other trouble will be met again in the log itself.
+    fn make_room(&mut self, batch: &Batch) -> Result<(), Arc<std::io::Error>> {
+        if batch.payloads.is_empty() {
+            return Ok(());
+        }
+        let full = |error: &std::io::Error| {
+            use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+            matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        };
+        let error = self.log.make_room(&batch.payloads).err().filter(full);
+        if error.is_some() != self.full {
+            self.full = error.is_some();
+            match &error {
+                Some(error) => tracing::error!(%error, "the disk has no room: writes are refused"),
+                None => tracing::info!("the disk has room again"),
+            }
+        }
+        error.map_or(Ok(()), |error| Err(Arc::new(error)))
     }
 
     fn log(&mut self, batch: &Batch) -> std::io::Result<()> {

@@ -91,7 +91,9 @@ pub async fn commit(api: &Api, ask: &Ask, intent: Intent<'_>, held: Option<Reser
         Ok(object) => Ok(Outcome::Done(object)),
         Err(WriteError::Exists | WriteError::Changed) => Ok(Outcome::Lost),
         Err(error @ WriteError::TooLarge { .. }) => Err(Status::new(Reason::RequestEntityTooLarge, error.to_string())),
-        Err(error @ WriteError::Log(_)) => Err(Status::internal(error.to_string())),
+        Err(WriteError::Full(why) | WriteError::Log(why)) => {
+            Err(Status::internal(format!("the server's disk does not take writes: {why}")))
+        }
         Err(error @ WriteError::Closed) => Err(Status::new(Reason::ServiceUnavailable, error.to_string())),
     }
 }

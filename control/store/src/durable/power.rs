@@ -104,6 +104,8 @@ struct Step {
     key: String,
     value: Option<u64>,
     promised: bool,
+    /// For lack of room, which is to say: not written.
+    refused: bool,
 }
 
 /// All changes since the contents that the last start found.
@@ -123,6 +125,7 @@ impl Model {
 
     /// What was found is a prefix with all that was promised; it is the base from now on.
     fn accept(&mut self, found: Contents, whole: bool) {
+        self.steps.retain(|step| !step.refused);
         let (mut state, mut allowed) = (self.base.clone(), Vec::new());
         let least = if whole { self.steps.len() } else { self.promised() };
         for (number, step) in self.steps.iter().enumerate() {
@@ -197,7 +200,7 @@ async fn write(store: &DurableStore, model: &mut Model, number: &mut u64, luck: 
     for (name, value, write) in writes {
         let tier = write.tier;
         let step = (tier != Tier::Volatile).then(|| {
-            model.steps.push(Step { key: name, value, promised: false });
+            model.steps.push(Step { key: name, value, promised: false, refused: false });
             model.steps.len() - 1
         });
         let (answer, answered) = tokio::sync::oneshot::channel();
@@ -215,6 +218,12 @@ async fn write(store: &DurableStore, model: &mut Model, number: &mut u64, luck: 
                     && tier == Tier::Durable
                 {
                     model.steps[step].promised = true;
+                }
+            }
+            Err(WriteError::Full(_)) => {
+                well = false;
+                if let Some(step) = step {
+                    model.steps[step].refused = true;
                 }
             }
             // What it did before the power went nobody knows.
