@@ -21,3 +21,4 @@ pub mod packages;
 pub mod process;
 pub mod program;
 pub mod registry;
+pub mod users;

@@ -29,5 +29,5 @@ pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::{ImportError, OpenError, PullError, PullReason, StoreError};
 pub use image::{Image, ImageConfig};
 pub use images::{Config, Images, Limits, PlatformsError, Progress, Pruned, RegistryConfig};
-pub use snapshot::{SnapshotError, Snapshots};
+pub use snapshot::{OwnIds, SnapshotError, Snapshots};
 pub use user::{UserError, UserIds, resolve_user};

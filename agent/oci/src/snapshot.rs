@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,15 @@ use crate::{error::StoreError, image::Image};
 
 /// Mounts stacked on one root that are taken off at most; honest is one.
 const STACKED_MAX: usize = 16;
-const OURS: [&str; 4] = ["rootfs", "upper", "work", "lower"];
+const OURS: [&str; 5] = ["rootfs", "mapped", "upper", "work", "lower"];
+
+/// What a container's root needs when its users are not the host's.
+pub struct OwnIds {
+    /// The host's id of the container's root.
+    pub first_id: u32,
+    /// Shows a layer, read-only, at a second place with the container's ids.
+    pub mount_layer: Box<dyn Fn(&Path, &Path) -> io::Result<()> + Send>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -33,10 +41,11 @@ pub enum SnapshotError {
 }
 
 /// Containers' root filesystems: an overlay of an image's layers and a folder of their own, all under
-/// `DIR/containers/<id>/{rootfs,upper,work,lower}`.
+/// `DIR/containers/<id>/{rootfs,mapped,upper,work,lower}`.
 ///
 /// `lower` holds one short symlink a layer. The mount is made from inside the container's folder and names only
-/// those, so that its options stay within the kernel's one page however many layers there are.
+/// those, so that its options stay within the kernel's one page however many layers there are. For a container with
+/// ids of its own each layer is mounted at `mapped` until the overlay has it.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     data_dir: PathBuf,
@@ -66,10 +75,15 @@ impl Snapshots {
 
     /// Mounts a container's root; again after a reboot; nothing to do where it is mounted. What the container wrote is
     /// kept.
-    pub async fn mount(&self, container_id: &str, image: &Image) -> Result<PathBuf, SnapshotError> {
+    pub async fn mount(
+        &self,
+        container_id: &str,
+        image: &Image,
+        ids: Option<OwnIds>,
+    ) -> Result<PathBuf, SnapshotError> {
         let folder = self.folder(container_id)?;
         let (data_dir, image) = (self.data_dir.clone(), image.clone());
-        on_thread(move || mount_root(&data_dir, &folder, &image)).await?;
+        on_thread(move || mount_root(&data_dir, &folder, &image, ids.as_ref())).await?;
         Ok(self.rootfs(container_id))
     }
 
@@ -150,8 +164,7 @@ impl From<SnapshotError> for StoreError {
     }
 }
 
-fn mount_root(data_dir: &Path, folder: &Path, image: &Image) -> Result<(), SnapshotError> {
-    let rootfs = folder.join("rootfs");
+fn mount_root(data_dir: &Path, folder: &Path, image: &Image, ids: Option<&OwnIds>) -> Result<(), SnapshotError> {
     for part in OURS {
         let path = folder.join(part);
         fs::create_dir_all(&path).map_err(io_at("create", &path))?;
@@ -176,6 +189,40 @@ fn mount_root(data_dir: &Path, folder: &Path, image: &Image) -> Result<(), Snaps
         fs::create_dir_all(&none).map_err(io_at("create", &none))?;
         names.push("lower/none".into());
     }
+    let Some(ids) = ids else { return mount_overlay(folder, &names) };
+    let mounted = map_layers(folder, &mut names, ids).and_then(|()| mount_overlay(folder, &names));
+    // The overlay holds them by itself.
+    mounted.and(unmount_layers(folder))
+}
+
+/// Has the names be those of layers with the container's ids, and gives the container's root what it writes.
+fn map_layers(folder: &Path, names: &mut [String], ids: &OwnIds) -> Result<(), SnapshotError> {
+    let upper = folder.join("upper");
+    chown(&upper, Some(ids.first_id), Some(ids.first_id)).map_err(io_at("give to the container's root", &upper))?;
+    unmount_layers(folder)?;
+    for (index, name) in names.iter_mut().enumerate() {
+        let mapped = format!("mapped/{index}");
+        let path = folder.join(&mapped);
+        fs::create_dir_all(&path).map_err(io_at("create", &path))?;
+        let shown = fs::canonicalize(folder.join(&*name)).and_then(|layer| (ids.mount_layer)(&layer, &path));
+        shown.map_err(io_at("mount a layer with a user namespace's ids on", &path))?;
+        *name = mapped;
+    }
+    Ok(())
+}
+
+/// What a crash left there is unmounted as well: a layer must not be taken for the container's own folder.
+fn unmount_layers(folder: &Path) -> Result<(), SnapshotError> {
+    let mapped = folder.join("mapped");
+    for entry in fs::read_dir(&mapped).into_iter().flatten() {
+        let path = entry.map_err(io_at("list", &mapped))?.path();
+        take_off(&path)?;
+    }
+    Ok(())
+}
+
+fn mount_overlay(folder: &Path, names: &[String]) -> Result<(), SnapshotError> {
+    let rootfs = folder.join("rootfs");
     let options = format!("lowerdir={},upperdir=upper,workdir=work", names.join(":"));
     // This thread alone gets the folder as its working directory, and ends with this mount.
     let mounted = unshare(CloneFlags::CLONE_FS)
@@ -200,13 +247,17 @@ fn link_layer(link: &Path, target: &Path) -> Result<(), SnapshotError> {
 }
 
 fn unmount_root(folder: &Path) -> Result<(), SnapshotError> {
-    let rootfs = folder.join("rootfs");
+    take_off(&folder.join("rootfs"))?;
+    unmount_layers(folder)
+}
+
+fn take_off(path: &Path) -> Result<(), SnapshotError> {
     for _ in 0..STACKED_MAX {
-        match umount2(&rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}
             // Not a mount point, or not there at all.
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(io_at("unmount", &rootfs)(errno.into())),
+            Err(errno) => return Err(io_at("unmount", path)(errno.into())),
         }
     }
     Ok(())

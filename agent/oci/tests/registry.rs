@@ -56,16 +56,16 @@ async fn an_image_is_pulled_once_mounted_written_to_and_pruned() {
 
     let snapshots = images.snapshots();
     let _mounted = Mounted(snapshots.clone(), "c1");
-    let root = snapshots.mount("c1", &image).await.unwrap();
+    let root = snapshots.mount("c1", &image, None).await.unwrap();
     assert!(!root.join("gone").exists());
     assert_eq!(std::fs::read_dir(root.join("opaque")).unwrap().count(), 1);
     assert_eq!(std::fs::metadata(root.join("su")).unwrap().mode() & 0o7777, 0o4755);
     assert_eq!(agent_oci::resolve_user(&root, "web").unwrap().uid, 33);
     std::fs::write(root.join("mine"), "kept").unwrap();
-    assert_eq!(snapshots.mount("c1", &image).await.unwrap(), root);
+    assert_eq!(snapshots.mount("c1", &image, None).await.unwrap(), root);
     snapshots.unmount("c1").await.unwrap();
     assert!(!root.join("mine").exists());
-    snapshots.mount("c1", &image).await.unwrap();
+    snapshots.mount("c1", &image, None).await.unwrap();
     assert_eq!(std::fs::read_to_string(root.join("mine")).unwrap(), "kept");
 
     let pruned = images.prune(&BTreeSet::new()).await.unwrap();

@@ -54,10 +54,18 @@ pub struct SandboxSpec {
     pub host_pid: bool,
     pub host_ipc: bool,
     pub share_process_namespace: bool,
+    pub user_namespace: bool,
     pub sysctls: BTreeMap<String, String>,
     pub qos: QosClass,
     pub limits: Limits,
     pub log_dir: PathBuf,
+}
+
+/// A user namespace of a pod's own: where it is kept, and the host's id of its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNamespace {
+    pub path: PathBuf,
+    pub first_id: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -185,6 +193,8 @@ pub enum ExecEnd {
 pub trait Runtime: Send + Sync {
     /// Gives the network namespace; `None` with the host's network.
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>>;
+    /// The user namespace of a sandbox that was made; none where it has the host's.
+    fn user_namespace(&self, uid: &str) -> BoxFuture<'_, PortResult<Option<UserNamespace>>>;
     fn create_container(&self, uid: &str, spec: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>>;
     fn start_container(&self, uid: &str, id: &str) -> BoxFuture<'_, Result<(), StartError>>;
     fn signal(&self, uid: &str, id: &str, signal: i32) -> BoxFuture<'_, PortResult<()>>;
@@ -231,8 +241,9 @@ pub trait Images: Send + Sync {
     fn get(&self, name: &str) -> PortResult<Option<Image>>;
     /// `pull_secrets` are contents of dockerconfigjson Secrets.
     fn pull(&self, name: &str, pull_secrets: Vec<Vec<u8>>) -> BoxFuture<'_, Result<Image, PullFailure>>;
-    /// Mounts a container's root from the image of this name.
-    fn mount(&self, container_id: &str, name: &str) -> BoxFuture<'_, PortResult<PathBuf>>;
+    /// Mounts a container's root from the image of this name, with owners as the user namespace has them.
+    fn mount(&self, container_id: &str, name: &str, users: Option<UserNamespace>)
+    -> BoxFuture<'_, PortResult<PathBuf>>;
     fn unmount(&self, container_id: &str) -> BoxFuture<'_, PortResult<()>>;
     /// `user[:group]` to ids by the root's own files.
     fn resolve_user(&self, rootfs: &std::path::Path, user: &str) -> PortResult<UserIds>;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use agent_pods::machine::Outcome;
 use agent_pods::ports::{
-    BoxFuture, ContainerSpec, Exec, ExecEnd, PortError, PortResult, Runtime, SandboxSpec, StartError,
+    BoxFuture, ContainerSpec, Exec, ExecEnd, PortError, PortResult, Runtime, SandboxSpec, StartError, UserNamespace,
 };
 use agent_pods::prober::Target;
 use bytes::Bytes;
@@ -31,6 +31,9 @@ struct Commands(PortResult<ExecEnd>, Mutex<Vec<Exec>>);
 
 impl Runtime for Commands {
     fn create_sandbox(&self, _: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>> {
+        unreachable!("no probe asks for it")
+    }
+    fn user_namespace(&self, _: &str) -> BoxFuture<'_, PortResult<Option<UserNamespace>>> {
         unreachable!("no probe asks for it")
     }
     fn create_container(&self, _: &str, _: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>> {

@@ -19,7 +19,7 @@ pub fn dispatch() {
         CREATE => crate::worker::create(arg(2), arg(3)),
         EXEC => crate::worker::exec(arg(2), arg(3)),
         NAMESPACES => crate::namespaces::helper(arg(2)),
-        MAKE_HOLDER => crate::holder::maker(arg(2), arg(3)),
+        MAKE_HOLDER => crate::holder::maker(arg(2)),
         HOLD => crate::holder::hold(arg(2)),
         _ => return,
     };

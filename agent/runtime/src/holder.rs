@@ -12,13 +12,15 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Pid, Uid};
 
 use crate::cgroup;
 use crate::dispatch;
 use crate::layout::SandboxDir;
+use crate::namespaces::become_root;
+use crate::worker;
 
 const NONE: Option<&str> = None;
 /// Nobody, as other runtimes run theirs.
@@ -27,56 +29,69 @@ const ID: u32 = 65_535;
 /// Makes the namespace and the process, which becomes a child of the caller, a subreaper.
 pub(crate) fn make(dir: &SandboxDir, cgroup: &str) -> io::Result<()> {
     let mut maker = Command::new("/proc/self/exe");
-    maker.arg0("bramble-shim").arg(dispatch::MAKE_HOLDER).arg(&dir.0).arg(cgroup).stdin(Stdio::null());
+    maker.arg0("bramble-shim").arg(dispatch::MAKE_HOLDER).arg(&dir.0).stdin(Stdio::null());
     let out = maker.output()?;
-    if out.status.success() {
-        return Ok(());
+    let words = String::from_utf8_lossy(&out.stdout);
+    let holder = words.trim().parse().ok().filter(|_| out.status.success()).ok_or_else(|| {
+        let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+        io::Error::other(format!("the shared PID namespace was not made: {words}"))
+    })?;
+    let kept = keep(dir, cgroup, holder);
+    if kept.is_err() {
+        let _ = kill(Pid::from_raw(holder as i32), Signal::SIGKILL);
     }
-    let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-    Err(io::Error::other(format!("the shared PID namespace was not made: {words}")))
+    kept
 }
 
-/// A short-lived process, since entering and leaving namespaces is for good.
-pub(crate) fn maker(dir: &str, cgroup: &str) -> io::Result<()> {
-    let dir = SandboxDir(dir.into());
-    for (kind, flag) in
-        [("net", CloneFlags::CLONE_NEWNET), ("ipc", CloneFlags::CLONE_NEWIPC), ("uts", CloneFlags::CLONE_NEWUTS)]
-    {
-        if let Ok(namespace) = File::open(dir.namespace(kind)) {
-            setns(namespace, flag)?;
-        }
-    }
-    unshare(CloneFlags::CLONE_NEWPID)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("/pause").arg(dispatch::HOLD).arg(&dir.0).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut holder = command.stderr(Stdio::inherit()).spawn()?;
-    let ready = keep(&dir, cgroup, &mut holder);
-    if ready.is_err() {
-        let _ = holder.kill();
-    }
-    ready
-}
-
-fn keep(dir: &SandboxDir, cgroup: &str, holder: &mut std::process::Child) -> io::Result<()> {
-    cgroup::keep(&format!("{cgroup}/sandbox"), holder.id())?;
-    let mut word = [0; 1];
-    let mut told = holder.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
-    told.read_exact(&mut word)?;
+fn keep(dir: &SandboxDir, cgroup: &str, holder: u32) -> io::Result<()> {
+    cgroup::keep(&format!("{cgroup}/sandbox"), holder)?;
     let target = dir.namespace("pid");
     // What an earlier shim's holder held.
     let _ = umount2(&target, MntFlags::MNT_DETACH);
     fs::create_dir_all(dir.0.join("ns"))?;
     File::create(&target)?;
-    let source = format!("/proc/{}/ns/pid", holder.id());
+    let source = format!("/proc/{holder}/ns/pid");
     Ok(mount(Some(source.as_str()), &target, NONE, MsFlags::MS_BIND, NONE)?)
 }
 
+/// A short-lived process, since entering and leaving namespaces is for good. Says the holder's pid.
+pub(crate) fn maker(dir: &str) -> io::Result<()> {
+    let dir = SandboxDir(dir.into());
+    let others =
+        [("net", CloneFlags::CLONE_NEWNET), ("ipc", CloneFlags::CLONE_NEWIPC), ("uts", CloneFlags::CLONE_NEWUTS)]
+            .map(|(kind, flag)| (File::open(dir.namespace(kind)).ok(), flag));
+    let place = worker::place(&dir.0);
+    let mut root = dir.0.join("ns");
+    if let Ok(users) = File::open(dir.namespace("user")) {
+        // What is made from here on is the user namespace's, whose root may not walk to the pod's folder.
+        become_root(users)?;
+        root = place;
+    }
+    for (namespace, flag) in others {
+        if let Some(namespace) = namespace {
+            setns(namespace, flag)?;
+        }
+    }
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("/pause").arg(dispatch::HOLD).arg(&root).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut holder = command.stderr(Stdio::inherit()).spawn()?;
+    let mut word = [0; 1];
+    let mut told = holder.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
+    if let Err(error) = told.read_exact(&mut word) {
+        let _ = holder.kill();
+        return Err(error);
+    }
+    println!("{}", holder.id());
+    Ok(())
+}
+
 /// The holder's whole life.
-pub(crate) fn hold(dir: &str) -> io::Result<()> {
+pub(crate) fn hold(root: &str) -> io::Result<()> {
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_block()?;
-    lay_down(Path::new(dir))?;
+    lay_down(Path::new(root))?;
     io::stdout().write_all(b"1")?;
     io::stdout().flush()?;
     // Who made this process reads both to their ends.
@@ -88,14 +103,13 @@ pub(crate) fn hold(dir: &str) -> io::Result<()> {
     }
 }
 
-/// Gives up everything.
-fn lay_down(dir: &Path) -> io::Result<()> {
+/// Gives up everything. The root is mounted over a folder that is not looked at.
+fn lay_down(root: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    let root = dir.join("ns");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    mount(Some("pause"), &root, Some("tmpfs"), flags, Some("size=4k"))?;
-    nix::unistd::chdir(&root)?;
+    mount(Some("pause"), root, Some("tmpfs"), flags, Some("size=4k"))?;
+    nix::unistd::chdir(root)?;
     nix::unistd::pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     nix::unistd::chdir("/")?;

@@ -4,10 +4,10 @@
 //! DIR/run/<short>/            one sandbox; <short> is 16 hex digits of the pod's uid, since socket paths end at 108 bytes
 //!     sandbox.json            the spec, written first: what exists can be removed after a crash
 //!     shim.sock  shim.pid
-//!     ns/{net,ipc,uts}    bind-mounted namespaces
+//!     ns/{user,net,ipc,uts}   bind-mounted namespaces
 //!     shm                     the pod's /dev/shm, a tmpfs
 //!     c/<container>/          the OCI bundle
-//!         spec.json  config.json  seccomp.bpf  state.json  termination
+//!         spec.json  config.json  seccomp.bpf  stage.json  state.json  termination
 //!         lc/<container>/     libcontainer's own state
 //! ```
 
@@ -66,6 +66,10 @@ impl ContainerDir {
     }
     pub fn seccomp(&self) -> PathBuf {
         self.0.join("seccomp.bpf")
+    }
+    /// Where its mounts are, for a container in a user namespace.
+    pub fn stage(&self) -> PathBuf {
+        self.0.join("stage.json")
     }
     pub fn state(&self) -> PathBuf {
         self.0.join("state.json")

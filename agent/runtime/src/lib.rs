@@ -12,7 +12,8 @@
 //!
 //! In reading order: `spec` and `status` are what goes in and out; `layout` is what lies on disk; `runtime` is the
 //! agent's side, `protocol` the socket between, `shim` the process that stays; `worker` builds containers from what
-//! `oci` renders; `enforce` refuses what could not hold; `namespaces` and `cgroup` are what a pod's containers share.
+//! `oci` renders; `enforce` refuses what could not hold; `namespaces` and `cgroup` are what a pod's containers share;
+//! `users` and `idmap` are the ids of pods whose root is not the host's.
 //!
 //! Absent on purpose: images and root filesystems (the caller mounts them), addresses and links (the caller is given
 //! the network namespace's path), a pause process (bind mounts hold the namespaces), and any external program.
@@ -24,6 +25,7 @@ mod error;
 #[cfg(any(fuzzing, debug_assertions))]
 pub mod fuzzing;
 mod holder;
+mod idmap;
 mod layout;
 mod namespaces;
 mod oci;
@@ -32,10 +34,13 @@ mod runtime;
 mod shim;
 mod spec;
 mod status;
+mod users;
 mod worker;
 
 pub use dispatch::dispatch;
 pub use error::RuntimeError;
+pub use idmap::mount_layer;
 pub use runtime::{AttachHandle, AttachSpec, Config, ExecHandle, Resizer, Runtime};
 pub use spec::{ContainerSpec, Device, ExecSpec, Mount, Propagation, QosClass, Resources, SandboxSpec, Seccomp, User};
 pub use status::{ContainerState, ContainerStatus, Exit, Exited, Sandbox, SandboxStatus, Stats};
+pub use users::UserNamespace;

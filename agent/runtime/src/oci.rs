@@ -146,6 +146,9 @@ fn cgroup_mounts(place: &Place) -> Vec<String> {
 
 fn namespaces(place: &Place) -> Value {
     let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
+    if place.sandbox.user_namespace {
+        namespaces.push(json!({ "type": "user", "path": place.sandbox_dir.namespace("user") }));
+    }
     for kind in crate::namespaces::kinds(place.sandbox) {
         let typ = if kind == "net" { "network" } else { kind };
         namespaces.push(json!({ "type": typ, "path": place.sandbox_dir.namespace(kind) }));

@@ -29,6 +29,8 @@ use crate::oci::seccomp::{self, Program};
 use crate::protocol::{Request, Response};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec, Seccomp};
 use crate::status::{ContainerState, Exit, Exited, Sandbox, SandboxStatus, Stats};
+use crate::users::UserNamespace;
+use crate::worker::Stage;
 
 type Result<T> = std::result::Result<T, RuntimeError>;
 
@@ -78,6 +80,8 @@ pub(crate) struct Inner {
     /// Shims that this process has spawned.
     shims: Mutex<HashMap<String, Child>>,
     ended: Notify,
+    /// Held while a pod's ids are chosen and written down.
+    choosing: Mutex<()>,
     /// Finished filters by the capabilities that they are for.
     filters: Mutex<HashMap<Vec<String>, Program>>,
 }
@@ -115,6 +119,7 @@ impl Runtime {
             doors: Mutex::default(),
             shims: Mutex::default(),
             ended: Notify::new(),
+            choosing: Mutex::default(),
             filters: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -247,6 +252,16 @@ impl Runtime {
         .await
     }
 
+    /// A pod's own user namespace; none where it has the machine's.
+    pub async fn user_namespace(&self, uid: &str) -> Result<Option<UserNamespace>> {
+        let pod = uid.to_owned();
+        self.blocking("read a sandbox", move |inner| {
+            let path = inner.dir(&pod).namespace("user");
+            Ok(record::read(inner, &pod)?.first_id.map(|first_id| UserNamespace { path, first_id }))
+        })
+        .await
+    }
+
     pub async fn stats(&self, uid: &str, container: &str) -> Result<Stats> {
         let (pod, id) = (uid.to_owned(), container.to_owned());
         self.blocking("read stats", move |inner| {
@@ -319,6 +334,11 @@ fn prepare(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<()> {
     let record = record::read(inner, uid)?;
     let sandbox_dir = inner.dir(uid);
     let dir = sandbox_dir.container(&spec.id);
+    if record.first_id.is_some() {
+        let users = sandbox_dir.namespace("user");
+        enforce::in_user_namespace(spec, &users)
+            .map_err(|why| RuntimeError::Unenforceable { what: format!("container {}", spec.name), why })?;
+    }
     let io = |source| RuntimeError::Io { what: format!("write the bundle of container {}", spec.id), source };
     // What a failed attempt left; a live one is refused by the shim, whose state says so.
     if let Ok(ContainerState::Created { .. } | ContainerState::Running { .. }) = load(&dir.state()) {
@@ -343,7 +363,11 @@ fn prepare(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<()> {
         filter(inner, spec)?.save(&dir.seccomp()).map_err(io)?;
     }
     save(&dir.spec(), spec).map_err(io)?;
-    save(&dir.config(), &oci::config(spec, &place)).map_err(io)
+    let mut config = oci::config(spec, &place);
+    if let Some(first_id) = record.first_id {
+        save(&dir.stage(), &Stage::divert(&mut config, &sandbox_dir, first_id)).map_err(io)?;
+    }
+    save(&dir.config(), &config).map_err(io)
 }
 
 /// The process of the container that this one is to look at.

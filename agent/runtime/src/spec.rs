@@ -39,6 +39,8 @@ pub struct SandboxSpec {
     pub host_pid: bool,
     pub host_ipc: bool,
     pub share_process_namespace: bool,
+    /// Its processes have ids of their own: root inside is nobody on the host.
+    pub user_namespace: bool,
     /// Sysctls of the pod's own network, ipc and uts namespaces.
     pub sysctls: BTreeMap<String, String>,
     pub qos: QosClass,

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod executor;
+mod stage;
 
 use std::error::Error;
 use std::fs;
@@ -18,10 +19,11 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::cgroup::device;
-use crate::layout::{ContainerDir, load};
+use crate::layout::{ContainerDir, load, save};
 use crate::oci;
 use crate::spec::ContainerSpec;
-use executor::Contained;
+use executor::{Contained, Entry};
+pub(crate) use stage::{Stage, place};
 
 /// What a worker tells the shim: the new process's pid, or why there is none.
 pub(crate) type Outcome = Result<u32, String>;
@@ -82,6 +84,9 @@ fn create_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
     let cgroup = config.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()).unwrap_or_default();
     adjust_oom_score(spec.oom_score_adj.unwrap_or(0));
     fs::create_dir_all(dir.library_root())?;
+    if let Some(stage) = staged(dir)? {
+        stage.set()?;
+    }
     let container = builder(dir, &spec.id, spec.tty)?
         .with_executor(Contained::new(dir, &spec)?)
         .as_init(&dir.0)
@@ -104,10 +109,20 @@ fn create_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
 fn exec_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
     let spec: ContainerSpec = load(&dir.spec())?;
     let process_path = dir.0.join(EXEC_PROCESS);
-    let process: serde_json::Value = load(&process_path)?;
+    let mut process: serde_json::Value = load(&process_path)?;
     adjust_oom_score(spec.oom_score_adj.unwrap_or(0));
+    let mut executor = Contained::new(dir, &spec)?;
+    if let Some(stage) = staged(dir)? {
+        stage.set_root()?;
+        // The library enters every namespace but the user's: as the host's root, which only the last step leaves.
+        let user = std::mem::replace(&mut process["user"], serde_json::json!({ "uid": 0, "gid": 0 }));
+        let users = fs::File::open(&stage.users)?.into();
+        let user = serde_json::from_value(user)?;
+        executor = executor.entering(Entry { users, first_id: stage.first_id, user });
+        save(&process_path, &process)?;
+    }
     let result = builder(dir, &spec.id, process["terminal"] == true)?
-        .with_executor(Contained::new(dir, &spec)?)
+        .with_executor(executor)
         .as_tenant()
         .with_process(Some(&process_path))
         .with_detach(true)
@@ -120,6 +135,15 @@ fn exec_in(dir: &ContainerDir) -> Result<u32, Box<dyn Error>> {
         }
     }
     Ok(result?.as_raw() as u32)
+}
+
+/// Where the mounts of a container in a user namespace wait.
+fn staged(dir: &ContainerDir) -> io::Result<Option<Stage>> {
+    match load(&dir.stage()) {
+        Ok(stage) => Ok(Some(stage)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Inherited by the container. Lowering it needs a capability that not every machine gives: then it stays as it is.

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use agent_oci::{Credentials, Images, PlatformsError, PullReason};
-use agent_pods::ports::{BoxFuture, Image, PortError, PortResult, PullFailure, UserIds};
+use agent_oci::{Credentials, Images, OwnIds, PlatformsError, PullReason};
+use agent_pods::ports::{BoxFuture, Image, PortError, PortResult, PullFailure, UserIds, UserNamespace};
 use control_api::image::{PlatformsAnswer, PlatformsRequest};
 use control_wire::PlatformsReply;
 
@@ -66,12 +66,21 @@ impl agent_pods::ports::Images for PodImages {
         })
     }
 
-    fn mount(&self, container_id: &str, name: &str) -> BoxFuture<'_, PortResult<PathBuf>> {
+    fn mount(
+        &self,
+        container_id: &str,
+        name: &str,
+        users: Option<UserNamespace>,
+    ) -> BoxFuture<'_, PortResult<PathBuf>> {
         let (id, name) = (container_id.to_owned(), name.to_owned());
         Box::pin(async move {
             let found = self.0.get(&name).map_err(told)?;
             let found = found.ok_or_else(|| PortError::new(format!("image \"{name}\" is gone")))?;
-            self.0.snapshots().mount(&id, &found).await.map_err(told)
+            let ids = users.map(|users| OwnIds {
+                first_id: users.first_id,
+                mount_layer: Box::new(move |layer, at| agent_runtime::mount_layer(&users.path, layer, at)),
+            });
+            self.0.snapshots().mount(&id, &found, ids).await.map_err(told)
         })
     }
 

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use agent_pods::ports::{
     BoxFuture, ContainerSpec, Exec, ExecEnd, Exit, Found, FoundState, PortResult, Propagation, SandboxSpec, Seccomp,
-    StartError,
+    StartError, UserNamespace,
 };
 use agent_pods::resources::{Limits, QosClass};
 use agent_runtime as runtime;
@@ -74,6 +74,7 @@ fn sandbox(spec: SandboxSpec) -> runtime::SandboxSpec {
         host_pid: spec.host_pid,
         host_ipc: spec.host_ipc,
         share_process_namespace: spec.share_process_namespace,
+        user_namespace: spec.user_namespace,
         sysctls: spec.sysctls,
         qos: match spec.qos {
             QosClass::Guaranteed => runtime::QosClass::Guaranteed,
@@ -133,6 +134,14 @@ fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
 impl agent_pods::ports::Runtime for PodRuntime {
     fn create_sandbox(&self, spec: SandboxSpec) -> BoxFuture<'_, PortResult<Option<PathBuf>>> {
         Box::pin(async move { Ok(self.0.create_sandbox(sandbox(spec)).await.map_err(told)?.netns_path) })
+    }
+
+    fn user_namespace(&self, uid: &str) -> BoxFuture<'_, PortResult<Option<UserNamespace>>> {
+        let uid = uid.to_owned();
+        Box::pin(async move {
+            let found = self.0.user_namespace(&uid).await.map_err(told)?;
+            Ok(found.map(|own| UserNamespace { path: own.path, first_id: own.first_id }))
+        })
     }
 
     fn create_container(&self, uid: &str, spec: ContainerSpec) -> BoxFuture<'_, Result<(), StartError>> {

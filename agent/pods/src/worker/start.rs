@@ -125,7 +125,8 @@ impl Context {
         // Told before anything is mounted: a missing ConfigMap costs nothing but this.
         let draft = self.describe(container, &image, &UserIds::default(), name).map_err(Failed::config)?;
         drop(draft);
-        let rootfs = self.ports.images.mount(id, image_name).await.map_err(Failed::create)?;
+        let users = self.ports.runtime.user_namespace(&self.uid).await.map_err(Failed::create)?;
+        let rootfs = self.ports.images.mount(id, image_name, users).await.map_err(Failed::create)?;
         let ids = self.ports.images.resolve_user(&rootfs, &user).map_err(Failed::create)?;
         let context = self.clone();
         let name = name.to_owned();

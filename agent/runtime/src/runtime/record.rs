@@ -18,6 +18,9 @@ use crate::status::{ContainerState, ContainerStatus, Sandbox, SandboxStatus};
 pub(crate) struct Record {
     pub spec: SandboxSpec,
     pub cgroup: String,
+    /// The host's id of the root of the pod's user namespace, where it has one.
+    #[serde(default)]
+    pub first_id: Option<u32>,
 }
 
 pub(super) fn read(inner: &Inner, uid: &str) -> Result<Record> {

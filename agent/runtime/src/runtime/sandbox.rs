@@ -17,24 +17,24 @@ use crate::namespaces;
 use crate::protocol::{Request, Response};
 use crate::spec::SandboxSpec;
 use crate::status::Sandbox;
+use crate::users;
 
 pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     let uid = spec.uid.clone();
-    if let Err(why) = enforce::limits(&spec.resources) {
+    if let Err(why) = enforce::sandbox(&spec) {
         return Err(RuntimeError::Unenforceable { what: "the pod".into(), why });
     }
     let door = inner.door(&uid);
     let _one_at_a_time = lock(&door);
     let dir = inner.dir(&uid);
-    let record = Record { cgroup: cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid), spec };
     let on = |step: &str| io_error(format!("{step} of sandbox {uid}"));
     fs::create_dir_all(dir.containers()).map_err(on("create the folder"))?;
-    save(&dir.spec(), &record).map_err(on("save the record"))?;
+    let record = record_of(inner, spec)?;
     if !record.spec.log_dir.as_os_str().is_empty() {
         fs::create_dir_all(&record.spec.log_dir).map_err(on("create the log folder"))?;
     }
     cgroup::create(&record.cgroup, &record.spec.resources).map_err(on("create the cgroup"))?;
-    namespaces::make(&inner.config.executable, &dir, &record.spec).map_err(on("create the namespaces"))?;
+    namespaces::make(&inner.config.executable, &dir, &record).map_err(on("create the namespaces"))?;
     let alive = matches!(shim_client::ask(inner, &uid, &Request::List), Ok(Response::Containers(_)));
     if !alive {
         // What an earlier shim kept cannot be followed any more, and must not go on beside what replaces it.
@@ -46,6 +46,22 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
         }
     }
     Ok(record::describe(&dir, &record))
+}
+
+/// Written before anything else, and before the next pod may choose its ids.
+fn record_of(inner: &Inner, spec: SandboxSpec) -> Result<Record> {
+    let (uid, path) = (spec.uid.clone(), inner.dir(&spec.uid).spec());
+    let _choosing = lock(&inner.choosing);
+    let first_id = if spec.user_namespace {
+        let range = users::range(&inner.config.data_dir.join("run"), &uid);
+        Some(range.map_err(io_error(format!("find ids for sandbox {uid}")))?)
+    } else {
+        None
+    };
+    let cgroup = cgroup::pod_path(&inner.config.cgroup_parent, spec.qos, &uid);
+    let record = Record { spec, cgroup, first_id };
+    save(&path, &record).map_err(io_error(format!("save the record of sandbox {uid}")))?;
+    Ok(record)
 }
 
 /// The socket listens before the shim runs, so that nobody has to wait for it.

@@ -7,3 +7,4 @@ mod life;
 mod limits;
 mod measures;
 mod node;
+mod users;

@@ -60,10 +60,30 @@ fn host_aliases(spec: &Value, path: &str, wrong: &mut Errors) {
     }
 }
 
+/// What is the host's cannot be given to users who are nobody there.
+fn own_users(spec: &Value, path: &str, wrong: &mut Errors) {
+    const WHY: &str = "when `hostUsers` is false";
+    for key in ["hostNetwork", "hostPID", "hostIPC"] {
+        if flag(spec, &format!("/{key}")) {
+            wrong.push(FieldError::forbidden(format!("{path}.{key}"), WHY));
+        }
+    }
+    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+        for (at, container) in list(spec, &format!("/{kind}")).iter().enumerate() {
+            if !list(container, "/volumeDevices").is_empty() {
+                wrong.push(FieldError::forbidden(format!("{path}.{kind}[{at}].volumeDevices"), WHY));
+            }
+        }
+    }
+}
+
 fn security(spec: &Value, path: &str, wrong: &mut Errors) {
     if flag(spec, "/shareProcessNamespace") && flag(spec, "/hostPID") {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
         wrong.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), &json!(true), why));
+    }
+    if get(spec, "/hostUsers") == Some(&Value::Bool(false)) {
+        own_users(spec, path, wrong);
     }
     let Some(context) = get(spec, "/securityContext") else { return };
     let path = format!("{path}.securityContext");

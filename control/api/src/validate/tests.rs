@@ -305,6 +305,31 @@ fn pod_specs_are_refused_in_kubernetes_words() {
 }
 
 #[test]
+fn users_of_ones_own_do_not_go_with_what_is_the_hosts() {
+    let own = |key: &str| {
+        let mut spec = pod()["spec"].clone();
+        spec["hostUsers"] = json!(false);
+        spec[key] = json!(true);
+        spec
+    };
+    let mut device = own("automountServiceAccountToken");
+    device["containers"][0]["volumeDevices"] = json!([{"name": "d", "devicePath": "/dev/d"}]);
+    check(
+        &PODS,
+        pod,
+        &[
+            ("/spec/hostUsers", json!(true), ""),
+            ("/spec/hostUsers", json!(false), ""),
+            ("/spec", own("shareProcessNamespace"), ""),
+            ("/spec", own("hostNetwork"), "spec.hostNetwork: Forbidden: when `hostUsers` is false"),
+            ("/spec", own("hostPID"), "spec.hostPID: Forbidden: when `hostUsers` is false"),
+            ("/spec", own("hostIPC"), "spec.hostIPC: Forbidden: when `hostUsers` is false"),
+            ("/spec", device, "spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false"),
+        ],
+    );
+}
+
+#[test]
 fn what_nothing_enforces_yet_is_refused() {
     check(
         &PODS,
@@ -320,8 +345,6 @@ fn what_nothing_enforces_yet_is_refused() {
                 json!("x"),
                 "spec.runtimeClassName: Forbidden: runtime classes are not supported yet",
             ),
-            ("/spec/hostUsers", json!(false), "spec.hostUsers: Forbidden: user namespaces are not supported yet"),
-            ("/spec/hostUsers", json!(true), ""),
             ("/spec/schedulingGates", json!([]), ""),
             (
                 "/spec/topologySpreadConstraints",

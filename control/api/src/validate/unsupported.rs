@@ -12,8 +12,6 @@ use super::check::Errors;
 enum When {
     /// It is there, and no empty list or object.
     Set,
-    /// It is there as `false`.
-    False,
     /// It is this text.
     Is(&'static str),
 }
@@ -62,7 +60,6 @@ const UNSUPPORTED: &[Field] = &[
     },
     set("resourceClaims", CLAIM),
     set("resources", "resources of a whole pod are not supported yet"),
-    Field { path: "hostUsers", when: When::False, why: "user namespaces are not supported yet" },
     set("schedulingGates", "scheduling gates are not supported yet"),
     set("runtimeClassName", "runtime classes are not supported yet"),
     set("overhead", "runtime classes are not supported yet"),
@@ -115,7 +112,6 @@ fn refuse_one(owner: &Value, inner: &str, path: &str, field: &Field, wrong: &mut
         (When::Set, Value::Object(fields)) => !fields.is_empty(),
         (When::Set, Value::String(text)) => !text.is_empty(),
         (When::Set, _) => true,
-        (When::False, value) => value == &Value::Bool(false),
         (When::Is(word), _) => text(owner, &pointer) == *word,
     };
     if used {

@@ -63,6 +63,7 @@ view! {
         host_ipc: Option<bool> = "hostIPC",
         host_network: Option<bool> = "hostNetwork",
         host_pid: Option<bool> = "hostPID",
+        host_users: Option<bool> = "hostUsers",
         hostname: Option<String> = "hostname",
         image_pull_secrets: Option<Vec<LocalObjectReference>> = "imagePullSecrets",
         init_containers: Option<Vec<Container>> = "initContainers",
