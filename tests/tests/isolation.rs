@@ -115,7 +115,7 @@ fn users_of_pods_are_disjoint_survive_the_agent_and_are_free_again_with_the_pod(
     assert!(one.abs_diff(two) >= 65_536, "{one} {two}");
     cluster.kill_9("agent");
     eventually("the pod's container is killed by its own root", 60, || {
-        cluster.kubectl(&["exec", "two", "--", "pkill", "sleep"]).code == 0
+        cluster.kubectl(&["exec", "two", "--", "sh", "-c", "kill $(pidof sleep)"]).code == 0
     });
     eventually("a new container has the same users", 60, || {
         let count = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}";

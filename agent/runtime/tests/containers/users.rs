@@ -88,14 +88,15 @@ async fn owners_of_what_is_mounted_are_inside_what_they_are_on_disk() {
         termination_message_path: "/tmp/end".into(),
         ..node.shell("one", script)
     };
-    if let Err(error) = node.runtime.create_container(POD, spec.clone()).await {
+    let log = spec.log_path.clone();
+    if let Err(error) = node.runtime.create_container(POD, spec).await {
         // A tmpfs of an older kernel.
         let why = "its file system cannot be mounted with a user namespace's ids on this kernel";
         assert!(error.to_string().ends_with(why) && !is_ext4(&folder), "{error}");
         return println!("refused: {error}");
     }
-    node.runtime.remove_container(POD, "one").await.unwrap();
-    let (ended, log) = node.run(spec).await;
+    node.runtime.start(POD, "one").await.unwrap();
+    let (ended, log) = (node.ended().await, texts(&log));
     let said = ["root 0:0 root", "user 1000:1000 user", "none 65534:65534", "no such user", "root", "read-only"];
     assert_eq!(log, said, "{ended:?}, ids from {first}");
     assert_eq!(ended.exit.message, "said\n");
@@ -128,7 +129,8 @@ async fn containers_that_share_processes_and_memory_are_still_nobody() {
     let spec = node.shell("one", holder);
     let log = spec.log_path.clone();
     node.launch(spec).await;
-    let script = "cat /dev/shm/note; stat -c %u /dev/shm /dev/shm/note; ps | grep -c 'sleep 100[0]'; pkill sleep";
+    let script =
+        "cat /dev/shm/note; stat -c %u /dev/shm /dev/shm/note; ps | grep -c 'sleep 100[0]'; kill $(pidof sleep)";
     assert_eq!(exec(&node, script, None).await, "shared\n0\n0\n1\n");
     let ended = node.ended().await;
     assert_eq!(ended.exit.signal, Some(15));
