@@ -93,7 +93,7 @@ fn who_may_not_approve_is_told_so_and_a_denied_request_is_never_signed() {
     cluster.k(&format!("create clusterrolebinding approver --clusterrole={approver} --user=bob")).ok();
     cluster.k("certificate deny eve --as=bob").shows("denied");
     cluster.k("get csr eve --no-headers").shows("Denied");
-    cluster.k("certificate approve eve --as=bob").fails("");
+    cluster.k("certificate approve eve --as=bob").fails("already Denied");
     ask(&cluster, "joe", "/CN=joe", SIGNER).ok();
     cluster.k("certificate approve joe --as=bob").shows("approved");
     eventually("the other one is signed", 30, || !certificate(&cluster, "joe").is_empty());

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tests::guest::Guest;
@@ -26,6 +26,11 @@ refused() {
 flash="BRAMBLE card flash"
 refused 'say which disk: --to /dev/NAME' $flash /card.img
 refused 'no image of a card' $flash /zeroes --to /dev/vda --yes
+for packed in zst xz gz; do
+  refused "cut.$packed is damaged" $flash /cut.$packed --to /dev/vda --yes
+  refused "bent.$packed is damaged" $flash /bent.$packed --to /dev/vda --yes
+done
+refused 'it is too small' $flash /card.img.zst --to /dev/vdc --yes
 refused 'it is too small' $flash /card.img --to /dev/vdc --yes
 refused 'nothing was written; without a terminal, give --yes' $flash /card.img --to /dev/vda
 refused 'there is no /dev/vdx' $flash /card.img --to /dev/vdx --yes
@@ -34,9 +39,9 @@ refused 'is no disk' $flash /card.img --to /zeroes --yes
 blockdev --setro /dev/vda
 refused 'it is read-only' $flash /card.img --to /dev/vda --yes
 blockdev --setrw /dev/vda
-$flash /card.img --to /dev/vda --yes >/said 2>&1
-grep -q '/dev/vda holds /card.img now, read back and compared' /said
-$flash /card.img --to /dev/vdb --yes
+$flash /card.img.zst --to /dev/vda --yes >/said 2>&1
+grep -q '/dev/vda holds /card.img.zst now, read back and compared' /said
+$flash /card.img.xz --to /dev/vdb --yes
 blockdev --rereadpt /dev/vda
 blockdev --rereadpt /dev/vdb
 refused '/dev/vda1 is a partition: a card is written as a whole, /dev/vda' $flash /card.img --to /dev/vda1 --yes
@@ -47,10 +52,18 @@ umount /mnt
 mount -t vfat -o ro /dev/vda1 /boot
 refused 'this system runs from it' $flash /card.img --to /dev/vda --yes
 umount /boot
+# A mount that only the kernel knows of: it is in nobody else's table.
+mkfifo /mounted
+unshare -m sh -c 'mount -t vfat -o ro /dev/vda1 /mnt; echo > /mounted; exec sleep 1000' &
+read -r _ < /mounted
+refused '/dev/vda is in use by somebody else: umount it first' $flash /card.img --to /dev/vda --yes
+kill $!
+wait $! || true
 mkswap /dev/vdc >/dev/null
 swapon /dev/vdc
 refused 'swap' $flash /card.img --to /dev/vdc --yes
 swapoff /dev/vdc
+$flash /card.img.gz --to /dev/vdd --yes
 echo no | $flash /card.img --to /dev/vda 2>&1 | grep -q 'Everything on /dev/vda'
 "#;
 
@@ -63,6 +76,24 @@ fn card(path: &Path) {
     Said::by(Command::new("mkfs.vfat").args(["--offset", "2048"]).arg(path).arg("16384")).ok();
 }
 
+/// The image as each packer packs it, and each of these cut off (`cut.*`) and with one byte changed (`bent.*`).
+fn pack(image: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for (packer, suffix) in [("zstd", "zst"), ("xz", "xz"), ("gzip", "gz")] {
+        let packed = fs::File::create(image.with_extension(format!("img.{suffix}"))).unwrap();
+        assert!(Command::new(packer).arg("-c").arg(image).stdout(packed).status().unwrap().success());
+        let whole = fs::read(image.with_extension(format!("img.{suffix}"))).unwrap();
+        let mut bent = whole.clone();
+        bent[whole.len() / 2] ^= 0x55;
+        for (name, bytes) in [("card.img", &whole[..]), ("cut", &whole[..whole.len() * 2 / 3]), ("bent", &bent)] {
+            let file = image.with_file_name(format!("{name}.{suffix}"));
+            fs::write(&file, bytes).unwrap();
+            files.push(file);
+        }
+    }
+    files
+}
+
 #[test]
 fn a_card_is_written_whole_to_a_disk_that_nobody_uses_and_to_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,7 +102,13 @@ fn a_card_is_written_whole_to_a_disk_that_nobody_uses_and_to_no_other() {
     let zeroes = folder.path().join("zeroes");
     fs::write(&zeroes, vec![0; MIB]).unwrap();
     let mut guest = Guest::new();
-    let disks = [64, 32, 8].map(|mebibytes| guest.plug_disk(mebibytes << 20));
+    for packed in pack(&image) {
+        guest.copy(&packed, &format!("/{}", packed.file_name().unwrap().to_str().unwrap()));
+    }
+    for program in ["/bin/zstd", "/bin/xz", "/bin/gzip"] {
+        guest.install(Path::new(program));
+    }
+    let disks = [64, 32, 8, 32].map(|mebibytes| guest.plug_disk(mebibytes << 20));
     guest.install(&built("bramble"));
     guest.install_modules(&MODULES);
     guest.copy(&image, "/card.img");
@@ -80,7 +117,7 @@ fn a_card_is_written_whole_to_a_disk_that_nobody_uses_and_to_no_other() {
         SCRIPT.replace("MODULES", &MODULES.join(" ")).replace("BRAMBLE", &built("bramble").display().to_string());
     guest.run(&script, 120);
     let image = fs::read(&image).unwrap();
-    for disk in &disks[..2] {
+    for disk in [&disks[0], &disks[1], &disks[3]] {
         assert!(fs::read(disk).unwrap().starts_with(&image), "{} differs", disk.display());
     }
 }
