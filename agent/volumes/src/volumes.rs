@@ -66,12 +66,16 @@ impl Volumes {
             return empty_dir(folder, wanted, group).map(|()| false).map_err(words);
         }
         // Made before the folder is: a missing object leaves nothing behind.
-        let Some(payload) = payload::of(volume, makings)? else {
+        let Some(mut payload) = payload::of(volume, makings)? else {
             return Err("volumes of this kind are not supported yet".to_owned());
         };
         make(folder, 0o755).map_err(words)?;
         if volume.config_map.is_none() {
             mounts::tmpfs(folder, 0).map_err(words)?;
+        }
+        if group.is_some() {
+            // As the kubelet does: what the pod's group owns, it can read.
+            payload.values_mut().for_each(|file| file.mode |= 0o440);
         }
         own(folder, group, 0o755).map_err(words)?;
         atomic::write(folder, &payload, group).map_err(words)?;
