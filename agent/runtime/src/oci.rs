@@ -128,7 +128,7 @@ fn linux(spec: &ContainerSpec, place: &Place) -> Value {
     if spec.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional) {
         linux["rootfsPropagation"] = json!("shared");
     } else if spec.mounts.iter().any(|mount| mount.propagation == Propagation::HostToContainer) {
-        linux["rootfsPropagation"] = json!("rslave");
+        linux["rootfsPropagation"] = json!("slave");
     }
     linux
 }

@@ -1,6 +1,9 @@
 //! What a container must not be able to do, looked at from inside one, and from inside an exec.
 
-use agent_runtime::{ContainerSpec, ExecSpec, Resources, User};
+use std::path::{Path, PathBuf};
+
+use agent_runtime::{ContainerSpec, ExecSpec, Mount, Propagation, Resources, User};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tokio::io::AsyncReadExt;
 
 use crate::node::{Node, POD};
@@ -154,4 +157,45 @@ async fn the_privileged_one_may_mount_and_has_no_filter() {
     let spec = ContainerSpec { privileged: true, ..node.shell("one", script) };
     let (_, log) = node.run(spec).await;
     assert_eq!(log, ["mounted", "0"]);
+}
+
+/// A tmpfs whose later mounts are seen elsewhere; it goes with all that is on it.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn mount_at(path: PathBuf) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        tmpfs(&path);
+        mount(None::<&str>, &path, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn tmpfs(path: &Path) {
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_host_mounts_later_appears_in_a_container_that_asks_for_it() {
+    let mut node = Node::with_pod().await;
+    let shared = Shared::mount_at(node.dir.join("shared"));
+    let late = shared.0.join("late");
+    std::fs::create_dir(&late).unwrap();
+    let asks = Mount {
+        host_path: shared.0.clone(),
+        container_path: "/host".into(),
+        propagation: Propagation::HostToContainer,
+        ..Default::default()
+    };
+    let script = "until [ -e /host/late/mark ]; do sleep 0.1; done";
+    node.launch(ContainerSpec { mounts: vec![asks], ..node.shell("one", script) }).await;
+    tmpfs(&late);
+    std::fs::write(late.join("mark"), "").unwrap();
+    assert_eq!(node.ended().await.exit.exit_code, 0);
 }
