@@ -216,13 +216,18 @@ async fn start(
         sampler: Arc::default(),
         ends,
     };
+    take_up(&node).await;
+    Ok((node, uplink, connected))
+}
+
+/// The pods that are this node's own or were the server's last word go on, without one in reach.
+async fn take_up(node: &Node) {
     for pod in node.cache.pods() {
         if !static_pods::is_mirror(&pod) {
             node.fleet.put(pod).await;
         }
     }
     node.static_pods.read(&node.fleet, &node.outbox).await;
-    Ok((node, uplink, connected))
 }
 
 /// Dead sandboxes (after a reboot, say) are cleared away, before anything that their last processes may use.

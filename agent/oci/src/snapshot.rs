@@ -17,12 +17,15 @@ use crate::{error::StoreError, image::Image};
 const STACKED_MAX: usize = 16;
 const OURS: [&str; 5] = ["rootfs", "mapped", "upper", "work", "lower"];
 
+/// Mounts a layer's folder, as its first argument, at its second.
+pub type MountLayer = Box<dyn Fn(&Path, &Path) -> io::Result<()> + Send>;
+
 /// What a container's root needs when its users are not the host's.
 pub struct OwnIds {
     /// The host's id of the container's root.
     pub first_id: u32,
     /// Shows a layer, read-only, at a second place with the container's ids.
-    pub mount_layer: Box<dyn Fn(&Path, &Path) -> io::Result<()> + Send>,
+    pub mount_layer: MountLayer,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -76,7 +76,7 @@ async fn owners_of_what_is_mounted_are_inside_what_they_are_on_disk() {
     }
     let script = "cd /tmp/v; for f in root user none; do echo $f $(stat -c %u:%g $f) $(cat $f 2>/dev/null); done; \
                   touch made && chown 7:8 made && chown 70000 made 2>/dev/null || echo no such user; \
-                  cat /tmp/one; (echo x >/tmp/one) 2>/dev/null || echo read-only; echo said >/tmp/end";
+                  cat /tmp/one; echo; (echo x >/tmp/one) 2>/dev/null || echo read-only; echo said >/tmp/end";
     let mount = |host: &Path, path: &str, read_only| Mount {
         host_path: host.to_owned(),
         container_path: path.into(),
