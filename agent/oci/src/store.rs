@@ -127,7 +127,23 @@ impl Store {
                 }
             }
         }
-        Ok(())
+        self.forget_incomplete()
+    }
+
+    /// A name whose layers went, or whose record is torn, must not come back with an old image once others bring the
+    /// same layers.
+    fn forget_incomplete(&self) -> Result<(), StoreError> {
+        let folder = self.names();
+        let mut forgotten = false;
+        for entry in fs::read_dir(&folder).map_err(io_at("list", &folder))? {
+            let path = entry.map_err(io_at("list", &folder))?.path();
+            if matches!(self.read(&path), Ok(None) | Err(StoreError::Corrupt { .. })) {
+                tracing::warn!(path = %path.display(), "an image's record is damaged, or lacks layers; it is fetched again");
+                fs::remove_file(&path).map_err(io_at("remove", &path))?;
+                forgotten = true;
+            }
+        }
+        if forgotten { sync(&folder) } else { Ok(()) }
     }
 
     fn names(&self) -> PathBuf {
