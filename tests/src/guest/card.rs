@@ -42,11 +42,14 @@ pub struct CardMachine {
     folder: TempDir,
 }
 
-/// The image of `scripts/test`, or of `BRAMBLE_CARDS` (a folder).
+/// The image of `scripts/test`, or of `BRAMBLE_CARDS` (a folder); waits for `scripts/virt-cards`, if that builds it now.
 fn image(arch: Arch) -> PathBuf {
     let test = std::env::current_exe().expect("a test has an executable");
     let target = test.ancestors().nth(3).expect("tests run out of target/PROFILE/deps");
     let folder = std::env::var_os("BRAMBLE_CARDS").map_or_else(|| target.join("dist-quick"), PathBuf::from);
+    if let Ok(lock) = fs::File::open(folder.with_extension("lock")) {
+        lock.lock_shared().expect("a lock of the folder's");
+    }
     let image = folder.join(format!("card-virt-{}.img", arch.debian()));
     assert!(image.exists(), "{} is not built: run scripts/test, which builds it", image.display());
     image
