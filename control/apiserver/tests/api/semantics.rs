@@ -1,20 +1,12 @@
 //! What the verbs promise beside the plain case, and what the server does at its limits and at its end.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/http.rs"]
-#[allow(dead_code)]
-mod client;
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::{self, As, JSON, Lines, MAPS, get, get_as, get_request, send};
+use crate::server::Server;
 use bytes::Bytes;
-use client::{As, Lines, get, get_as, get_request, send};
 use control_api::resource::{CONFIG_MAPS, PODS};
 use control_api::{Resource, Status};
 use control_apiserver::{DeleteOptions, PatchKind, Preconditions, Verb};
@@ -24,11 +16,8 @@ use futures_util::{SinkExt, StreamExt};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use server::Server;
 use tokio_tungstenite::tungstenite::Message;
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const JSON: &str = "application/json";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

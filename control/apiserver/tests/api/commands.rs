@@ -1,33 +1,14 @@
 //! More of kubectl's commands against a real listener: those that look harmless and are made of several requests.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
+use crate::kubectl::DEPLOYMENT;
+use crate::server::Server;
 use control_api::resource::{EVENTS, PODS};
 use control_apiserver::Verb;
 use serde_json::json;
-use server::Server;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const VERSION: &str = "1.33";
-
-const DEPLOYMENT: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: main, image: "nginx:1"}
-"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edit_sends_what_the_editor_changed() {

@@ -3,8 +3,6 @@
 //!
 //! `scripts/crash-cuts` makes more cuts than the tests do.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -12,11 +10,9 @@ use std::path::Path;
 use agent_oci::{Config, Images, Platform};
 use tests::disk::cuts::{Contents, Life, Promise, cut};
 
-mod support;
+use crate::support::{Layer, digest, layout};
 
-use support::{Layer, digest, layout};
-
-const TEST: &str = "an_image_is_there_whole_after_a_power_cut_at_any_operation_or_was_never_promised";
+const TEST: &str = "power::an_image_is_there_whole_after_a_power_cut_at_any_operation_or_was_never_promised";
 const CHANGES: u64 = 8;
 const LAYERS: u64 = 6;
 const NAMES: u64 = 3;

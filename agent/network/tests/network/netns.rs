@@ -1,7 +1,5 @@
 //! Network namespaces that go with the test that made them.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it")]
-
 use std::{
     fs::File,
     io::{Read, Write},

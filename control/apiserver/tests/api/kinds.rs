@@ -1,12 +1,6 @@
 //! Unmodified kubectl on Services, Jobs, DaemonSets, volumes, policies and roles.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
-use server::Server;
+use crate::server::Server;
 
 const VERSIONS: [&str; 2] = ["1.30", "1.33"];
 

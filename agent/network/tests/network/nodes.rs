@@ -1,17 +1,10 @@
 //! Pods of several nodes, which are network namespaces joined by bridges and a router.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
-#[path = "support/netns.rs"]
-mod netns;
-#[path = "support/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, UdpSocket};
 
+use crate::netns::{Netns, WAIT, pod};
+use crate::world::{A, B, C, D, World, address, peer, peers, plug, until};
 use agent_network::{Error, Network, Peer, PortMapping, Protocol};
-use netns::{Netns, WAIT, pod};
-use world::{A, B, C, D, World, address, peer, peers, until};
 
 /// A pod on each node, each of which serves port 80.
 async fn pods(networks: &[Network]) -> Vec<(Netns, Ipv4Addr)> {
@@ -178,7 +171,7 @@ async fn a_node_that_moves_to_the_other_lan_is_reached_the_other_way() {
     let pods = pods(&networks).await;
     let node = &world.nodes[A].netns;
     node.ip(&["link", "del", "lan0"]);
-    world::plug(node, "lan0", &world.switches[1], "moved", "198.51.100.1/24");
+    plug(node, "lan0", &world.switches[1], "moved", "198.51.100.1/24");
     node.ip(&["route", "add", "default", "via", "198.51.100.254"]);
     let moved = Peer { addresses: vec![[198, 51, 100, 1].into()], ..peer(1) };
     let peers: Vec<Peer> = std::iter::once(moved).chain(peers().into_iter().skip(1)).collect();

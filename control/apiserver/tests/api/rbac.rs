@@ -1,12 +1,6 @@
 //! Roles in force, tried by unmodified kubectl.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
-use server::Server;
+use crate::server::Server;
 
 const VERSION: &str = "1.33";
 

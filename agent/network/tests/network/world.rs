@@ -1,12 +1,10 @@
 //! Four nodes: a, b and c on one LAN, d on another behind a router that knows nothing of pods.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it")]
-
 use std::{future::Future, net::Ipv4Addr, time::Duration};
 
 use agent_network::{Config, Network, Peer};
 
-use super::netns::{Netns, WAIT};
+use crate::netns::{Netns, WAIT};
 
 pub struct World {
     pub nodes: Vec<Node>,

@@ -14,6 +14,10 @@ use tokio_rustls::client::TlsStream;
 
 use crate::server::Server;
 
+/// Where most requests go.
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const JSON: &str = "application/json";
+
 pub enum As {
     Admin,
     Anonymous,
@@ -51,7 +55,7 @@ pub fn get_request(path: &str, accept: &str) -> Request<Full<Bytes>> {
 }
 
 pub async fn get(server: &Server, path: &str) -> (StatusCode, Value) {
-    get_as(server, As::Admin, path, "application/json").await
+    get_as(server, As::Admin, path, JSON).await
 }
 
 pub async fn get_as(server: &Server, who: As, path: &str, accept: &str) -> (StatusCode, Value) {

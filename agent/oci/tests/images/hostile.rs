@@ -1,7 +1,5 @@
 //! Registries that lie, stall, cut off and never end: a clear error each, and nothing kept.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,10 +7,8 @@ use std::time::Duration;
 
 use agent_oci::{Config, Credentials, Images, Limits, Platform, RegistryConfig};
 
-mod support;
-
-use support::evil::{Evil, Good, endless, honest, manifest, raw, silent, whole};
-use support::{Layer, digest};
+use crate::support::evil::{Evil, Good, endless, honest, manifest, raw, silent, whole};
+use crate::support::{Layer, digest};
 
 const MIB: u64 = 1 << 20;
 

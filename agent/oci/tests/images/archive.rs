@@ -1,7 +1,5 @@
 //! Imports of archives, honest and evil ones.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
 use std::{
     fs,
     io::Write,
@@ -12,9 +10,7 @@ use std::{
 
 use agent_oci::{Config, Images, Platform};
 
-mod support;
-
-use support::{Layer, layout};
+use crate::support::{Layer, layout};
 
 fn images(dir: &Path) -> Images {
     Images::open(Config { platform: Platform::new("amd64", None), ..Config::new(dir.join("data")) }).unwrap()

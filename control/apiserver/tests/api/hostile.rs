@@ -1,28 +1,17 @@
 //! Bodies, patches, selectors and HTTP that mean no good: a clear refusal each, and nothing changed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/http.rs"]
-#[allow(dead_code)]
-mod client;
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
 use std::time::{Duration, Instant};
 
+use crate::client::{As, JSON, MAPS, connect, get, send};
+use crate::server::Server;
 use bytes::Bytes;
-use client::{As, connect, get, send};
 use control_api::resource::CONFIG_MAPS;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
-use server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const KEPT: &str = "/api/v1/namespaces/default/configmaps/kept";
-const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const JSON_PATCH: &str = "application/json-patch+json";

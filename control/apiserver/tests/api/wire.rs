@@ -1,25 +1,14 @@
 //! What travels over HTTPS: lists, watches, errors, WebSockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/http.rs"]
-#[allow(dead_code)]
-mod client;
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
-use client::{As, Lines, get, get_as};
+use crate::client::{self, As, JSON, Lines, MAPS, get, get_as};
+use crate::server::{Server, TOKEN};
 use control_api::resource::{CONFIG_MAPS, PODS};
 use control_apiserver::{DeleteOptions, PatchKind, Verb};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
-use server::{Server, TOKEN};
 use tokio_tungstenite::tungstenite::Message;
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const JSON: &str = "application/json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 async fn map(server: &Server, name: &str, side: &str) {

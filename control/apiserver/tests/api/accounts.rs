@@ -1,16 +1,10 @@
 //! ServiceAccounts' tokens, reviews and impersonation, tried by unmodified kubectl.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
+use crate::server::Server;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control_api::resource::PODS;
 use serde_json::{Value, json};
-use server::Server;
 
 const VERSION: &str = "1.33";
 

@@ -1,20 +1,14 @@
 //! Unmodified kubectl against a real listener.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
+use crate::server::Server;
 use control_api::resource::{NODES, PODS};
 use control_apiserver::{DeleteOptions, Verb};
 use serde_json::{Value, json};
-use server::Server;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 const VERSIONS: [&str; 4] = ["1.30", "1.31", "1.32", "1.33"];
 
-const DEPLOYMENT: &str = r#"
+pub const DEPLOYMENT: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata:

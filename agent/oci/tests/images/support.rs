@@ -1,7 +1,5 @@
 //! A real registry, and images built for it.
 
-#![allow(dead_code)]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

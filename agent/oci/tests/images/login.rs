@@ -1,7 +1,5 @@
 //! Registries as companies run them: bearer tokens of a token server, and TLS by a certificate authority of their own.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,9 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
-mod support;
-
-use support::{Layer, Registry, layout};
+use crate::support::{Layer, Registry, layout};
 
 /// A registry of one image, open to all, beside which the ones under test serve the same folder.
 fn stocked(dir: &Path) -> Registry {

@@ -1,16 +1,12 @@
 //! Pulls from a real registry on the loopback address.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use agent_oci::{
     Config, Credentials, Images, Platform, PlatformsError, PullError, PullReason, RegistryConfig, Snapshots,
 };
 
-mod support;
-
-use support::{Layer, Registry, layout};
+use crate::support::{LOGIN, Layer, Registry, layout};
 
 fn images(dir: &Path, registry: &Registry) -> Images {
     let registries = RegistryConfig { insecure: vec![registry.host()], ..Default::default() };
@@ -151,7 +147,7 @@ async fn a_manifest_list_gives_each_board_its_own_image() {
 
 #[tokio::test]
 async fn a_registry_with_passwords_serves_who_has_one_and_a_mirror_is_asked_first() {
-    let registry = Registry::start(Some(support::LOGIN));
+    let registry = Registry::start(Some(LOGIN));
     let dir = tempfile::tempdir().unwrap();
     registry.push(&layout(dir.path(), &[Layer::new().file("a", b"1")], "amd64", None), "private/app:1");
     let name = format!("{}/private/app:1", registry.host());
@@ -222,7 +218,7 @@ async fn the_platforms_of_an_image_are_told_by_its_index_or_its_configuration_wi
 
 #[tokio::test]
 async fn the_platforms_of_a_private_image_are_told_to_who_has_its_password() {
-    let registry = Registry::start(Some(support::LOGIN));
+    let registry = Registry::start(Some(LOGIN));
     let dir = tempfile::tempdir().unwrap();
     registry.push(&layout(dir.path(), &[Layer::new().file("a", b"1")], "arm64", Some("v8")), "private/app:1");
     let name = format!("{}/private/app:1", registry.host());

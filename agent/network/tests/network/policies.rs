@@ -1,19 +1,12 @@
 //! NetworkPolicies on real packets: pods of two nodes and a machine beside them.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
-#[path = "support/netns.rs"]
-mod netns;
-#[path = "support/world.rs"]
-mod world;
-
 use std::net::Ipv4Addr;
 
+use crate::netns::Netns;
+use crate::world::{A, B, D, World, address, peers, until};
 use agent_network::{Identity, NamedPort, Network, PodNetwork, PolicyPod, PortMapping, Protocol};
 use control_api::view::networking::NetworkPolicy;
-use netns::Netns;
 use serde_json::{Value, json};
-use world::{A, B, D, World, address, until};
 
 struct Pod {
     netns: Netns,
@@ -213,7 +206,7 @@ async fn policies_outlive_the_agent_and_a_flush_by_hand() {
     assert!(client.misses(&web, 80), "without an agent");
     networks.insert(A, node.network().await);
     assert!(client.misses(&web, 80), "before the agent knows the policies again");
-    networks[A].set_peers(world::peers()).await.unwrap();
+    networks[A].set_peers(peers()).await.unwrap();
     tell(&networks, &[&web, &client], &policies).await;
     assert_eq!(node.netns.nft(), rules);
     drop(networks.remove(A));

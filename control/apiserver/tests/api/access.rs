@@ -1,13 +1,8 @@
 //! Who may do what: a table, tried over HTTPS with real certificates and tokens.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
 use std::sync::Arc;
 
+use crate::server::{Authority, Server};
 use bytes::Bytes;
 use control_api::resource::{CLUSTER_ROLE_BINDINGS, NAMESPACES, NODES, ROLE_BINDINGS, SERVICE_ACCOUNTS};
 use control_pki::AccountKey;
@@ -19,7 +14,6 @@ use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, date_time_ymd};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use server::{Authority, Server};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 

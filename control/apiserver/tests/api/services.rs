@@ -1,22 +1,16 @@
 //! Services as Kubernetes' API server keeps them: addresses and ports given out once, types that change.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/server.rs"]
-#[allow(dead_code)]
-mod server;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::server::Server;
 use control_api::resource::SERVICES;
 use control_api::{Reason, Status};
 use control_apiserver::bootstrap::services;
 use control_apiserver::{Call, DeleteOptions, PatchKind, Reply, User, Verb, WriteOptions};
 use control_store::{Key, Page};
 use serde_json::{Value, json};
-use server::Server;
 use tokio::sync::watch;
 
 /// How long anything may take.

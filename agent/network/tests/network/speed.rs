@@ -5,14 +5,7 @@
 //! nodes forward by hand and nothing else: what it costs against the bare cable is the topology's, and what we cost
 //! against it is ours. Of that, the tracking of connections alone, which Services cannot be without, has a row too.
 //!
-//! Figures, not promises: run by hand with `--run-ignored only --no-capture -E 'binary(speed)'`.
-
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at what is unexpected, and this one prints")]
-
-#[path = "support/netns.rs"]
-mod netns;
-#[path = "support/world.rs"]
-mod world;
+//! Figures, not promises: run by hand with `--run-ignored only --no-capture -E 'test(speed::)'`.
 
 use std::{
     io::{Read, Write},
@@ -20,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netns::{Netns, pod};
-use world::{A, B, D, World, address, plug, switch};
+use crate::netns::{Netns, pod};
+use crate::world::{A, B, D, World, address, plug, switch};
 
 const ROUNDS: usize = 21;
 const ROUND: Duration = Duration::from_millis(250);

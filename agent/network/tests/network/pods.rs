@@ -1,17 +1,12 @@
 //! Pods' links in network namespaces that each test makes: a node, its pods, and one that stands for the LAN.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what is unexpected")]
-
-#[path = "support/netns.rs"]
-mod netns;
-
 use std::{
     net::{Ipv4Addr, UdpSocket},
     time::Duration,
 };
 
+use crate::netns::{Netns, pod};
 use agent_network::{Config, Error, Network, PortMapping, Protocol};
-use netns::{Netns, pod};
 
 /// A node with a LAN at its side: 192.0.2.1 is the node, 192.0.2.2 the other machine.
 struct Site {
