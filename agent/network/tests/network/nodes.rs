@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 
 use crate::netns::{Netns, WAIT, pod};
-use crate::world::{A, B, C, D, World, address, peer, peers, plug, until};
+use crate::world::{A, B, C, D, World, address, end, peer, peers, plug, until};
 use agent_network::{Error, Network, Peer, PortMapping, Protocol};
 
 /// A pod on each node, each of which serves port 80.
@@ -217,7 +217,7 @@ async fn pods_speak_on_while_the_agent_is_away_and_teardown_leaves_nothing() {
     again.adopt(&[pod("pod", &pods[A].0, &[])]).await.unwrap();
     node.netns.ip(&["route", "del", &format!("{}/32", pods[A].1)]);
     until("the link of a pod from before is mended", async || speaks(&pods[B], &pods[A])).await;
-    drop(again);
+    end(again).await;
     Network::teardown(&node.config()).await.unwrap();
     assert_eq!((has(), node.netns.nft()), before);
 }

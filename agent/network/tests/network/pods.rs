@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::netns::{Netns, pod};
+use crate::world::end;
 use agent_network::{Config, Error, Network, PortMapping, Protocol};
 
 /// A node with a LAN at its side: 192.0.2.1 is the node, 192.0.2.2 the other machine.
@@ -184,10 +185,12 @@ async fn two_nodes_in_one_namespace_leave_each_other_alone_and_teardown_leaves_n
     let address_a = one.attach(&pod("pod-a", &a, &[published(None, 8080)])).await.unwrap();
     let address_b = two.attach(&pod("pod-a", &b, &[])).await.unwrap();
     assert_eq!(a.ask(address_b, 80).unwrap(), address_a.to_string());
+    end(one).await;
     Network::teardown(&site.config()).await.unwrap();
     Network::teardown(&site.config()).await.unwrap();
     assert_eq!(site.node.ask(address_b, 80).unwrap(), "10.42.8.1");
     assert!(a.ip(&["-o", "link"]).lines().all(|line| !line.contains("eth0")));
+    end(two).await;
     Network::teardown(&other).await.unwrap();
     let after = (site.node.ip(&["link"]), site.node.ip(&["-4", "route", "show", "table", "all"]), site.node.nft());
     assert_eq!(before, after);

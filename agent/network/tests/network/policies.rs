@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::netns::Netns;
-use crate::world::{A, B, D, World, address, peers, until};
+use crate::world::{A, B, D, World, address, end, peers, until};
 use agent_network::{Identity, NamedPort, Network, PodNetwork, PolicyPod, PortMapping, Protocol};
 use control_api::view::networking::NetworkPolicy;
 use serde_json::{Value, json};
@@ -209,7 +209,7 @@ async fn policies_outlive_the_agent_and_a_flush_by_hand() {
     networks[A].set_peers(peers()).await.unwrap();
     tell(&networks, &[&web, &client], &policies).await;
     assert_eq!(node.netns.nft(), rules);
-    drop(networks.remove(A));
+    end(networks.remove(A)).await;
     Network::teardown(&node.config()).await.unwrap();
     assert_eq!(node.netns.nft(), "");
 }

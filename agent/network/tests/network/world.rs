@@ -108,6 +108,16 @@ impl Node {
     }
 }
 
+/// As an agent's end does: what it was about to mend, in a thread of its own, is not put back after it.
+pub async fn end(network: Network) {
+    drop(network);
+    let at_work = || {
+        let mut threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        threads.any(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "netns\n"))
+    };
+    until("work that had begun ends", async || !at_work()).await;
+}
+
 /// Waits until it holds.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let wait = async {
