@@ -13,6 +13,7 @@ use tests::cluster::{Cluster, DEMO};
 use tests::luck::{Luck, seed, setting};
 use tests::process::Processes;
 use tests::program::eventually;
+use tests::tended::Tended;
 
 const ROUNDS: u64 = 50;
 const CYCLES: u64 = 20;
@@ -29,7 +30,7 @@ spec:
     - name: c
       image: bramble.local/demo:1
       command: [sh, -c, "trap 'exit 0' TERM; COMMAND"]
-      ports: [{containerPort: 8080, hostPort: 18080}]
+      ports: [{containerPort: 8080, hostPort: PORT}]
       readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1}
       volumeMounts: [{name: m, mountPath: /m}, {name: c, mountPath: /c}, {name: t, mountPath: /t}]
   volumes:
@@ -39,12 +40,17 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: NAME}
+metadata: {name: NAME, labels: {app: NAME}}
 spec: {selector: {app: NAME}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
-fn pod(name: &str, command: &str) -> String {
-    POD.replace("NAME", name).replace("COMMAND", command)
+/// Ports on the node, so that a pod need not wait for those that are on their way out.
+const PORTS: u64 = 8;
+
+fn pod(number: u64, command: &str) -> (String, String) {
+    let (name, port) = (format!("p{number}"), 18080 + number % PORTS);
+    let manifest = POD.replace("NAME", &name).replace("COMMAND", command).replace("PORT", &port.to_string());
+    (name, manifest)
 }
 
 /// Everything that was not there before goes in time: what every node is told is written, and removed, half a minute
@@ -72,8 +78,8 @@ fn remove(cluster: &Cluster, name: &str) {
 fn pods_that_come_and_go_leave_nothing_behind() {
     let cluster = Cluster::start();
     let cycle = |number: u64| {
-        let name = format!("p{number}");
-        cluster.apply(&pod(&name, "sleep 1000 & wait")).ok();
+        let (name, manifest) = pod(number, "sleep 1000 & wait");
+        cluster.apply(&manifest).ok();
         cluster.k(&format!("wait pod {name} --for=condition=Ready --timeout=60s")).ok();
         remove(&cluster, &name);
     };
@@ -112,17 +118,12 @@ fn shim_of(processes: &Processes, pid: i32) -> Option<i32> {
     None
 }
 
-fn strike(cluster: &Cluster, victim: Victim, stays: i32) {
+fn strike(tended: &mut Tended, victim: Victim, stays: i32) {
     let shoot = |pid: i32| {
         // It may have ended by itself.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     };
-    let program = |name: &str| {
-        if let Some(pid) = cluster.pid(name) {
-            shoot(pid.as_raw());
-        }
-    };
-    let data = cluster.data().display().to_string();
+    let data = tended.cluster().data().display().to_string();
     let processes = Processes::now();
     let kept = shim_of(&processes, stays);
     let shims = || {
@@ -135,13 +136,13 @@ fn strike(cluster: &Cluster, victim: Victim, stays: i32) {
         !processes.get(&processes[&pid].parent).is_some_and(|parent| parent.name.starts_with("bramble-shim"))
     };
     match victim {
-        Victim::Server => program("server"),
-        Victim::Agent => program("agent"),
+        Victim::Server => tended.kill_server(),
+        Victim::Agent => tended.kill_agent(),
         Victim::Shim => shims().filter(|(pid, _)| is_shim(**pid)).for_each(|(pid, _)| shoot(*pid)),
         Victim::Worker => shims().filter(|(pid, _)| !is_shim(**pid)).for_each(|(pid, _)| shoot(*pid)),
         Victim::Everything => {
-            program("server");
-            program("agent");
+            tended.kill_server();
+            tended.kill_agent();
             shims().for_each(|(pid, _)| shoot(*pid));
         }
     }
@@ -160,41 +161,56 @@ fn a_pod_whose_shim_is_killed_starts_anew() {
     assert_eq!(field("lastState.terminated.exitCode"), "137");
 }
 
+/// One kill amid a pod's life, while those of the rounds before are on their way out.
+fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) {
+    let cluster = tended.cluster();
+    let victim = *luck.pick(&[Victim::Server, Victim::Agent, Victim::Shim, Victim::Worker, Victim::Everything]);
+    let code = 1 + luck.below(120);
+    let (name, manifest) = pod(number, &format!("sleep 0.{}; exit {code}", luck.below(8)));
+    cluster.apply(&manifest).ok();
+    pause(luck.below(900));
+    strike(tended, victim, stays[0].as_raw());
+    pause(luck.below(500));
+    tended.tend();
+    let mut ended = String::new();
+    eventually(&format!("round {number}: the pod ends although {victim:?} was killed"), 60, || {
+        let path = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
+        ended = cluster.kubectl(&["get", "pod", &name, "-o", path]).out;
+        !ended.is_empty()
+    });
+    // Who loses its parent is ended by the kernel or the agent, unless it had ended before.
+    let lost = matches!(victim, Victim::Shim | Victim::Worker | Victim::Everything);
+    assert!(ended == code.to_string() || lost && ended != "0", "round {number}, {victim:?}: {ended} is not {code}");
+    assert_eq!(cluster.container_pids("httpd"), stays, "round {number}: {victim:?}");
+    cluster.kubectl(&["delete", "pod,service", &name, "--wait=false"]).ok();
+}
+
+fn pause(milliseconds: u64) {
+    std::thread::park_timeout(Duration::from_millis(milliseconds));
+}
+
 #[test]
-#[ignore = "not yet run often enough to be trusted: scripts/kill-rounds runs it"]
 fn whatever_is_killed_exit_codes_are_as_promised_and_nothing_stays_behind() {
     let mut luck = Luck::new(seed());
-    let cluster = Cluster::start();
+    let mut cluster = Cluster::start();
+    // `bramble up` would wait longer each time.
+    cluster.stop_up();
+    let mut tended = Tended::start(&cluster);
     cluster.kubectl(&["run", "stays", &format!("--image={DEMO}")]).ok();
     cluster.k("wait pod stays --for=condition=Ready --timeout=60s").ok();
-    cluster.apply(&pod("first", "exit 0")).ok();
-    cluster.k("wait pod first --for=jsonpath={.status.phase}=Succeeded --timeout=60s").ok();
-    remove(&cluster, "first");
+    let (first, manifest) = pod(0, "exit 0");
+    cluster.apply(&manifest).ok();
+    cluster.k(&format!("wait pod {first} --for=jsonpath={{.status.phase}}=Succeeded --timeout=60s")).ok();
+    remove(&cluster, &first);
     let stays = cluster.container_pids("httpd");
     assert_eq!(stays.len(), 1);
     let before = count(&cluster);
-    // Who is started again by `bramble up` waits longer each time, up to half a minute.
-    let (often, seldom) = ([Victim::Shim, Victim::Worker], [Victim::Server, Victim::Agent, Victim::Everything]);
-    for round in 0..setting("BRAMBLE_KILL_ROUNDS", ROUNDS) {
-        let victim = if luck.one_in(6) { *luck.pick(&seldom) } else { *luck.pick(&often) };
-        let (name, code) = (format!("r{round}"), 1 + luck.below(120));
-        cluster.apply(&pod(&name, &format!("sleep 0.{}; exit {code}", luck.below(8)))).ok();
-        std::thread::park_timeout(Duration::from_millis(luck.below(900)));
-        strike(&cluster, victim, stays[0].as_raw());
-        let field = |path: &str| cluster.k(&format!("get pod {name} -o jsonpath={path}")).out;
-        let mut ended = String::new();
-        eventually(&format!("round {round}: the pod ends although {victim:?} was killed"), 60, || {
-            ended = field("{.status.containerStatuses[0].state.terminated.exitCode}");
-            !ended.is_empty()
-        });
-        // Who loses its parent is ended by the kernel or the agent, unless it had ended before.
-        let lost = matches!(victim, Victim::Shim | Victim::Worker | Victim::Everything);
-        assert!(ended == code.to_string() || lost && ended != "0", "round {round}, {victim:?}: {ended} is not {code}");
-        remove(&cluster, &name);
-        assert_eq!(cluster.container_pids("httpd"), stays, "round {round}: {victim:?}");
+    for number in 1..=setting("BRAMBLE_KILL_ROUNDS", ROUNDS) {
+        round(&mut tended, &mut luck, number, &stays);
     }
     let restarts = cluster.k("get pod stays -o jsonpath={.status.containerStatuses[0].restartCount}");
     assert_eq!(restarts.ok(), "0");
     eventually("the node is Ready", 60, || cluster.k("wait node --all --for=condition=Ready --timeout=5s").code == 0);
+    eventually("all others are gone", 60, || cluster.k("get pods,services -l app -o name").ok().is_empty());
     nothing_leaked(&cluster, &before);
 }
