@@ -44,8 +44,10 @@ metadata: {name: NAME, labels: {app: NAME}}
 spec: {selector: {app: NAME}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
+/// Pods of so many rounds are deleted together: kubectl is what takes most of the time.
+const TOGETHER: usize = 3;
 /// Ports on the node, so that a pod need not wait for those that are on their way out.
-const PORTS: u64 = 8;
+const PORTS: u64 = 16;
 
 fn pod(number: u64, command: &str) -> (String, String) {
     let (name, port) = (format!("p{number}"), 18080 + number % PORTS);
@@ -161,16 +163,16 @@ fn a_pod_whose_shim_is_killed_starts_anew() {
     assert_eq!(field("lastState.terminated.exitCode"), "137");
 }
 
-/// One kill amid a pod's life, while those of the rounds before are on their way out.
-fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) {
+/// One kill amid a pod's life, while those of the rounds before may be on their way out. Gives the pod's name.
+fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) -> String {
     let cluster = tended.cluster();
     let victim = *luck.pick(&[Victim::Server, Victim::Agent, Victim::Shim, Victim::Worker, Victim::Everything]);
     let code = 1 + luck.below(120);
     let (name, manifest) = pod(number, &format!("sleep 0.{}; exit {code}", luck.below(8)));
     cluster.apply(&manifest).ok();
-    pause(luck.below(900));
+    pause(luck.below(600));
     strike(tended, victim, stays[0].as_raw());
-    pause(luck.below(500));
+    pause(luck.below(300));
     tended.tend();
     let mut ended = String::new();
     eventually(&format!("round {number}: the pod ends although {victim:?} was killed"), 60, || {
@@ -182,7 +184,7 @@ fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) {
     let lost = matches!(victim, Victim::Shim | Victim::Worker | Victim::Everything);
     assert!(ended == code.to_string() || lost && ended != "0", "round {number}, {victim:?}: {ended} is not {code}");
     assert_eq!(cluster.container_pids("httpd"), stays, "round {number}: {victim:?}");
-    cluster.kubectl(&["delete", "pod,service", &name, "--wait=false"]).ok();
+    name
 }
 
 fn pause(milliseconds: u64) {
@@ -205,8 +207,19 @@ fn whatever_is_killed_exit_codes_are_as_promised_and_nothing_stays_behind() {
     let stays = cluster.container_pids("httpd");
     assert_eq!(stays.len(), 1);
     let before = count(&cluster);
+    let mut over = Vec::new();
+    let delete = |names: Vec<String>| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        cluster.kubectl(&[&["delete", "pod,service", "--wait=false"], &names[..]].concat()).ok();
+    };
     for number in 1..=setting("BRAMBLE_KILL_ROUNDS", ROUNDS) {
-        round(&mut tended, &mut luck, number, &stays);
+        over.push(round(&mut tended, &mut luck, number, &stays));
+        if over.len() == TOGETHER {
+            delete(std::mem::take(&mut over));
+        }
+    }
+    if !over.is_empty() {
+        delete(over);
     }
     let restarts = cluster.k("get pod stays -o jsonpath={.status.containerStatuses[0].restartCount}");
     assert_eq!(restarts.ok(), "0");
