@@ -40,7 +40,8 @@ impl<'a> Tended<'a> {
         let is_gone =
             |child: &mut Option<Child>| child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
         if is_gone(&mut self.server) {
-            self.server = Some(start("bramble", &["server"]));
+            let config = self.cluster.path().join("server.yaml").display().to_string();
+            self.server = Some(start("bramble", &["server", "--config", &config]));
         }
         if is_gone(&mut self.agent) {
             self.agent = Some(start("bramble-agent", &[]));

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +13,7 @@ use tests::belongings::{Belongings, count, leaked};
 use tests::cluster::{Cluster, DEMO};
 use tests::luck::{Luck, seed, setting};
 use tests::process::Processes;
-use tests::program::eventually;
+use tests::program::{Said, eventually};
 use tests::tended::Tended;
 
 const ROUNDS: u64 = 50;
@@ -37,22 +38,58 @@ spec:
     - {name: m, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
     - {name: t, emptyDir: {}}
     - {name: c, configMap: {name: kube-root-ca.crt}}
----
+"#;
+const SERVICE: &str = r#"
 apiVersion: v1
 kind: Service
 metadata: {name: NAME, labels: {app: NAME}}
 spec: {selector: {app: NAME}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
-/// Pods of so many rounds are deleted together: kubectl is what takes most of the time.
-const TOGETHER: usize = 3;
 /// Ports on the node, so that a pod need not wait for those that are on their way out.
 const PORTS: u64 = 16;
 
-fn pod(number: u64, command: &str) -> (String, String) {
-    let (name, port) = (format!("p{number}"), 18080 + number % PORTS);
-    let manifest = POD.replace("NAME", &name).replace("COMMAND", command).replace("PORT", &port.to_string());
-    (name, manifest)
+/// One pod and its Service.
+struct Guinea {
+    name: String,
+    pod: String,
+    service: String,
+}
+
+impl Guinea {
+    fn new(number: u64, command: &str) -> Self {
+        let (name, port) = (format!("p{number}"), (18080 + number % PORTS).to_string());
+        let pod = POD.replace("NAME", &name).replace("COMMAND", command).replace("PORT", &port);
+        Self { pod, service: SERVICE.replace("NAME", &name), name }
+    }
+
+    fn create(&self, cluster: &Cluster) {
+        for (resource, object) in [("pods", &self.pod), ("services", &self.service)] {
+            ask(cluster, resource, &["-H", "Content-Type: application/yaml", "--data-binary", object]).ok();
+        }
+    }
+
+    /// None until the container has ended.
+    fn exit_code(&self, cluster: &Cluster) -> Option<u64> {
+        let said = ask(cluster, &format!("pods/{}", self.name), &[]);
+        let pod: serde_json::Value = serde_json::from_str(&said.out).ok()?;
+        pod.pointer("/status/containerStatuses/0/state/terminated/exitCode")?.as_u64()
+    }
+
+    /// Does not wait for its end.
+    fn delete(&self, cluster: &Cluster) {
+        for resource in ["pods", "services"] {
+            ask(cluster, &format!("{resource}/{}", self.name), &["-X", "DELETE"]).ok();
+        }
+    }
+}
+
+/// The API without kubectl, which would take most of the time.
+fn ask(cluster: &Cluster, path: &str, arguments: &[&str]) -> Said {
+    let url = format!("https://127.0.0.1:6443/api/v1/namespaces/default/{path}");
+    let mut curl = cluster.namespace.command(Path::new("curl"));
+    curl.args(["-sS", "--fail-with-body", "-k", "-m", "60", "-H", "Authorization: Bearer an-administrators-token"]);
+    Said::by(curl.args(arguments).arg(url))
 }
 
 /// Everything that was not there before goes in time: what every node is told is written, and removed, half a minute
@@ -68,26 +105,30 @@ fn nothing_leaked(cluster: &Cluster, before: &Belongings) {
     assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
 }
 
-fn remove(cluster: &Cluster, name: &str) {
-    // Again where the server was killed in its midst; a webhook's or a controller's turn is not waited for.
-    eventually("the pod and its Service go", 60, || {
-        let arguments = ["delete", "pod,service", name, "--ignore-not-found", "--timeout=40s"];
-        cluster.kubectl(&arguments).code == 0
+/// One whose administrator has a token.
+fn start() -> Cluster {
+    Cluster::configured("tokenFile: DIR/tokens\n")
+}
+
+fn all_are_gone(cluster: &Cluster) {
+    eventually("all others are gone", 60, || {
+        let said = cluster.k("get pods,services -l app -o name");
+        said.code == 0 && said.out.is_empty()
     });
 }
 
 #[test]
 fn pods_that_come_and_go_leave_nothing_behind() {
-    let cluster = Cluster::start();
+    let cluster = start();
     let cycle = |number: u64| {
-        let (name, manifest) = pod(number, "sleep 1000 & wait");
-        cluster.apply(&manifest).ok();
-        cluster.k(&format!("wait pod {name} --for=condition=Ready --timeout=60s")).ok();
-        remove(&cluster, &name);
+        let guinea = Guinea::new(number, "sleep 1000 & wait");
+        guinea.create(&cluster);
+        cluster.k(&format!("wait pod {} --for=condition=Ready --timeout=60s", guinea.name)).ok();
+        guinea.delete(&cluster);
+        cluster.k(&format!("wait pod {} --for=delete --timeout=60s", guinea.name)).ok();
     };
     // The first makes what is shared by all.
     cycle(0);
-    cluster.k("get --raw /readyz").ok();
     let before = count(&cluster);
     assert!(before["cgroups"].len() > 1 && before["rules"].len() > 10, "{before:?}");
     for number in 1..=setting("BRAMBLE_CYCLES", CYCLES) {
@@ -163,28 +204,28 @@ fn a_pod_whose_shim_is_killed_starts_anew() {
     assert_eq!(field("lastState.terminated.exitCode"), "137");
 }
 
-/// One kill amid a pod's life, while those of the rounds before may be on their way out. Gives the pod's name.
-fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) -> String {
+/// One kill amid a pod's life, while those of the rounds before may be on their way out.
+fn round(tended: &mut Tended, luck: &mut Luck, number: u64, stays: &[Pid]) {
     let cluster = tended.cluster();
     let victim = *luck.pick(&[Victim::Server, Victim::Agent, Victim::Shim, Victim::Worker, Victim::Everything]);
     let code = 1 + luck.below(120);
-    let (name, manifest) = pod(number, &format!("sleep 0.{}; exit {code}", luck.below(8)));
-    cluster.apply(&manifest).ok();
-    pause(luck.below(600));
+    let guinea = Guinea::new(number, &format!("sleep 0.{}; exit {code}", luck.below(8)));
+    guinea.create(cluster);
+    pause(luck.below(900));
     strike(tended, victim, stays[0].as_raw());
-    pause(luck.below(300));
+    pause(luck.below(500));
     tended.tend();
-    let mut ended = String::new();
+    let (mut ended, begun) = (None, Instant::now());
     eventually(&format!("round {number}: the pod ends although {victim:?} was killed"), 60, || {
-        let path = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
-        ended = cluster.kubectl(&["get", "pod", &name, "-o", path]).out;
-        !ended.is_empty()
+        ended = guinea.exit_code(cluster);
+        ended.is_some()
     });
+    println!("round {number}: {victim:?} was killed, {ended:?} known after {} ms", begun.elapsed().as_millis());
     // Who loses its parent is ended by the kernel or the agent, unless it had ended before.
     let lost = matches!(victim, Victim::Shim | Victim::Worker | Victim::Everything);
-    assert!(ended == code.to_string() || lost && ended != "0", "round {number}, {victim:?}: {ended} is not {code}");
+    assert!(ended == Some(code) || lost && ended != Some(0), "round {number}, {victim:?}: {ended:?} is not {code}");
     assert_eq!(cluster.container_pids("httpd"), stays, "round {number}: {victim:?}");
-    name
+    guinea.delete(cluster);
 }
 
 fn pause(milliseconds: u64) {
@@ -194,36 +235,26 @@ fn pause(milliseconds: u64) {
 #[test]
 fn whatever_is_killed_exit_codes_are_as_promised_and_nothing_stays_behind() {
     let mut luck = Luck::new(seed());
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     // `bramble up` would wait longer each time.
     cluster.stop_up();
     let mut tended = Tended::start(&cluster);
     cluster.kubectl(&["run", "stays", &format!("--image={DEMO}")]).ok();
     cluster.k("wait pod stays --for=condition=Ready --timeout=60s").ok();
-    let (first, manifest) = pod(0, "exit 0");
-    cluster.apply(&manifest).ok();
-    cluster.k(&format!("wait pod {first} --for=jsonpath={{.status.phase}}=Succeeded --timeout=60s")).ok();
-    remove(&cluster, &first);
+    let first = Guinea::new(0, "exit 0");
+    first.create(&cluster);
+    eventually("the first pod ends", 60, || first.exit_code(&cluster) == Some(0));
+    first.delete(&cluster);
+    all_are_gone(&cluster);
     let stays = cluster.container_pids("httpd");
     assert_eq!(stays.len(), 1);
     let before = count(&cluster);
-    let mut over = Vec::new();
-    let delete = |names: Vec<String>| {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        cluster.kubectl(&[&["delete", "pod,service", "--wait=false"], &names[..]].concat()).ok();
-    };
     for number in 1..=setting("BRAMBLE_KILL_ROUNDS", ROUNDS) {
-        over.push(round(&mut tended, &mut luck, number, &stays));
-        if over.len() == TOGETHER {
-            delete(std::mem::take(&mut over));
-        }
-    }
-    if !over.is_empty() {
-        delete(over);
+        round(&mut tended, &mut luck, number, &stays);
     }
     let restarts = cluster.k("get pod stays -o jsonpath={.status.containerStatuses[0].restartCount}");
     assert_eq!(restarts.ok(), "0");
     eventually("the node is Ready", 60, || cluster.k("wait node --all --for=condition=Ready --timeout=5s").code == 0);
-    eventually("all others are gone", 60, || cluster.k("get pods,services -l app -o name").ok().is_empty());
+    all_are_gone(&cluster);
     nothing_leaked(&cluster, &before);
 }
