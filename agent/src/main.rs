@@ -23,6 +23,7 @@ mod outbox;
 mod shortage;
 mod state;
 mod static_pods;
+mod strays;
 mod tokens;
 mod uplink;
 mod usage;

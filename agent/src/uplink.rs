@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::adapters::{self, SystemClock, chain};
+use crate::adapters::{self, SystemClock};
 use crate::cache::{Key, is_shared};
 use crate::daemon::{Node, node_images, own_address};
 use crate::membership::{Membership, jitter};
-use crate::{attach, exec, forward, tokens, usage};
+use crate::{attach, exec, forward, strays, tokens, usage};
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// An acknowledgement after a change of address takes longer only where the path is gone.
@@ -286,14 +286,7 @@ async fn forget_others(node: &Node, seen: &HashSet<Key>) {
             remove(node, &key).await;
         }
     }
-    for uid in node.fleet.take_orphans() {
-        tracing::info!(uid, "removing a sandbox that no pod wants");
-        let detached = node.network.detach(&uid).await;
-        let removed = node.runtime.remove_sandbox(&uid).await;
-        if let Some(error) = detached.err().map(|e| chain(&e)).or(removed.err().map(|e| chain(&e))) {
-            tracing::warn!(uid, error, "a sandbox is not wholly removed");
-        }
-    }
+    strays::remove(node).await;
 }
 
 async fn serve(node: &Node, link: &Link) -> Result<()> {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::machine::{Event, State};
 use crate::ports::{Exit, Found, Ports};
+use crate::record::RecordError;
 use crate::worker::{Message, Settings, Worker};
 
 /// Pods that a node takes; the scheduler keeps to the 110 that the Node tells.
@@ -184,10 +185,19 @@ impl Fleet {
         self.send_where(|_| true, || Message::Report).await;
     }
 
-    /// Everything that was found and is no longer wanted, once the desired state is whole.
-    pub fn take_orphans(&self) -> Vec<String> {
+    /// Pods of which something was found, and that are no longer wanted once the desired state is whole.
+    pub fn take_strays(&self) -> Vec<String> {
+        // Before the workers are looked at: each is known before it has anything on disk.
+        let mut strays = self.shared.settings.records.uids();
         let mut found = self.shared.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        found.drain().map(|(uid, _)| uid).collect()
+        strays.extend(found.drain().map(|(uid, _)| uid));
+        let pods = self.pods();
+        strays.into_iter().filter(|uid| !pods.contains_key(uid)).collect()
+    }
+
+    /// Removes what is on record of a pod without a worker.
+    pub fn forget(&self, uid: &str) -> Result<(), RecordError> {
+        self.shared.settings.records.remove(uid)
     }
 
     /// The pods that have a worker.

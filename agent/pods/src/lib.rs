@@ -7,7 +7,7 @@
 //! [`status`] a state as the kubelet would report it; [`spec`] a pod's container as the runtime takes it, with
 //! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`prober`] what
 //! probes and hooks ask of a container; [`fleet`] all
-//! pods of the node; [`log_link`] where log collectors look; [`record`] what survives the agent; [`node`] the Node's own status, with
+//! pods of the node; [`log_link`] where log collectors look; [`old_log`] what they need no longer; [`record`] what survives the agent; [`node`] the Node's own status, with
 //! [`pressure`], [`eviction`] and [`storage`]; [`event`] core/v1 Events.
 //!
 //! Absent on purpose: nothing here knows a container
@@ -21,6 +21,7 @@ pub mod fleet;
 pub mod log_link;
 pub mod machine;
 pub mod node;
+pub mod old_log;
 pub mod ports;
 pub mod pressure;
 pub mod prober;

@@ -57,11 +57,15 @@ impl Records {
         state.ok()
     }
 
+    /// The pods that have a folder, with a record in it or without.
+    pub fn uids(&self) -> BTreeSet<String> {
+        let folders = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        folders.filter_map(|folder| folder.file_name().into_string().ok()).collect()
+    }
+
     /// The containers that any pod's record names.
     pub fn container_ids(&self) -> BTreeSet<String> {
-        let folders = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let uids = folders.filter_map(|folder| folder.file_name().into_string().ok());
-        let states = uids.filter_map(|uid| self.load(&uid));
+        let states = self.uids().into_iter().filter_map(|uid| self.load(&uid));
         states.flat_map(|state| state.container_ids().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 

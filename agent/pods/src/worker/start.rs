@@ -3,16 +3,17 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::time::Instant;
 
 use control_api::view::core::Container;
 
 use super::Context;
-use crate::log_link;
 use crate::machine::{Event, Pulled, container};
 use crate::ports::{ContainerSpec, Image, PortError, StartError, UserIds};
 use crate::spec::Sources;
 use crate::{etc, security};
+use crate::{log_link, old_log};
 
 /// Bytes of randomness in a container's id, which is their hexadecimal form.
 const ID_BYTES: usize = 32;
@@ -146,7 +147,15 @@ impl Context {
             tracing::warn!(uid = self.uid, id, %error, "a container's log is not linked");
         }
         self.ports.runtime.start_container(&self.uid, id).await?;
+        self.remove_old_logs(&log, attempt);
         Ok(())
+    }
+
+    fn remove_old_logs(&self, log: &Path, attempt: u32) {
+        let Some(folder) = log.parent() else { return };
+        if let Err(error) = old_log::remove(folder, attempt) {
+            tracing::warn!(uid = self.uid, %error, "old logs of a container are not removed");
+        }
     }
 
     fn sources<'a>(&'a self, container: &'a Container, image: &'a Image) -> Sources<'a> {
