@@ -28,24 +28,27 @@ pub(crate) fn copy(source: &Path, recursive: bool) -> io::Result<OwnedFd> {
     LinuxSyscall.open_tree(libc::AT_FDCWD, Some(path), flags).map_err(words(source))
 }
 
+/// Has nothing of a copy be changed, by anybody.
+pub(crate) fn make_read_only(tree: &OwnedFd, source: &Path) -> io::Result<()> {
+    set(tree, linux::MOUNT_ATTR_RDONLY, 0).map_err(words(source))
+}
+
 /// Maps a copy's owners; not those of mounts below it, whose files belong to nobody then.
 pub(crate) fn map(tree: &OwnedFd, users: &File, attributes: u64, source: &Path) -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    let attr = MountAttr {
-        attr_set: MOUNT_ATTR_IDMAP | attributes,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: u64::try_from(users.as_raw_fd()).unwrap_or(u64::MAX),
-    };
-    let set =
-        LinuxSyscall.mount_setattr(tree.as_fd(), Path::new(""), linux::AT_EMPTY_PATH, &attr, size_of::<MountAttr>());
-    set.map_err(|error| match error {
+    let users = u64::try_from(users.as_raw_fd()).unwrap_or(u64::MAX);
+    set(tree, MOUNT_ATTR_IDMAP | attributes, users).map_err(|error| match error {
         SyscallError::Nix(errno) if errno as i32 == libc::EINVAL => {
             let why = "its file system cannot be mounted with a user namespace's ids on this kernel";
             io::Error::new(io::ErrorKind::Unsupported, format!("{}: {why}", source.display()))
         }
         error => words(source)(error),
     })
+}
+
+fn set(tree: &OwnedFd, attr_set: u64, userns_fd: u64) -> Result<(), SyscallError> {
+    let attr = MountAttr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
+    LinuxSyscall.mount_setattr(tree.as_fd(), Path::new(""), linux::AT_EMPTY_PATH, &attr, size_of::<MountAttr>())
 }
 
 pub(crate) fn attach(tree: &OwnedFd, target: &Path) -> io::Result<()> {

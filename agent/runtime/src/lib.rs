@@ -13,7 +13,8 @@
 //! In reading order: `spec` and `status` are what goes in and out; `layout` is what lies on disk; `runtime` is the
 //! agent's side, `protocol` the socket between, `shim` the process that stays; `worker` builds containers from what
 //! `oci` renders; `enforce` refuses what could not hold; `namespaces` and `cgroup` are what a pod's containers share;
-//! `users` and `idmap` are the ids of pods whose root is not the host's.
+//! `users` and `idmap` are the ids of pods whose root is not the host's; `program` is this binary, out of containers'
+//! reach.
 //!
 //! Absent on purpose: images and root filesystems (the caller mounts them), addresses and links (the caller is given
 //! the network namespace's path), a pause process (bind mounts hold the namespaces), and any external program.
@@ -29,6 +30,7 @@ mod idmap;
 mod layout;
 mod namespaces;
 mod oci;
+mod program;
 mod protocol;
 mod runtime;
 mod shim;

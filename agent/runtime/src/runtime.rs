@@ -25,7 +25,8 @@ use crate::enforce;
 use crate::error::RuntimeError;
 use crate::layout::{SandboxDir, is_valid_id, load, save};
 use crate::oci;
-use crate::oci::seccomp::{self, Program};
+use crate::oci::seccomp::{self, Program as Filter};
+use crate::program::Program;
 use crate::protocol::{Request, Response};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec, Seccomp};
 use crate::status::{ContainerState, Exit, Exited, Sandbox, SandboxStatus, Stats};
@@ -83,12 +84,23 @@ pub(crate) struct Inner {
     /// Held while a pod's ids are chosen and written down.
     choosing: Mutex<()>,
     /// Finished filters by the capabilities that they are for.
-    filters: Mutex<HashMap<Vec<String>, Program>>,
+    filters: Mutex<HashMap<Vec<String>, Filter>>,
+    /// Opened with the first sandbox.
+    program: Mutex<Option<Program>>,
 }
 
 impl Inner {
     fn dir(&self, uid: &str) -> SandboxDir {
         SandboxDir::new(&self.config.data_dir, uid)
+    }
+
+    /// What shims and namespace helpers are executed from.
+    fn program(&self) -> std::io::Result<PathBuf> {
+        let mut program = lock(&self.program);
+        if program.is_none() {
+            *program = Some(Program::open(&self.config.executable)?);
+        }
+        Ok(program.as_ref().map(Program::path).unwrap_or_default())
     }
 
     fn door(&self, uid: &str) -> Arc<Mutex<()>> {
@@ -121,6 +133,7 @@ impl Runtime {
             ended: Notify::new(),
             choosing: Mutex::default(),
             filters: Mutex::default(),
+            program: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -384,19 +397,19 @@ fn target(inner: &Inner, uid: &str, spec: &ContainerSpec) -> Result<Option<u32>>
 }
 
 /// Held while it compiles: of containers that come together, one does it.
-fn filter(inner: &Inner, spec: &ContainerSpec) -> Result<Program> {
+fn filter(inner: &Inner, spec: &ContainerSpec) -> Result<Filter> {
     if let Seccomp::Localhost(name) = &spec.seccomp {
         // Read anew each time: it may have been changed.
         let folder = inner.config.data_dir.join("seccomp");
         let path = folder.join(name).display().to_string();
-        return Program::localhost(&folder, name).map_err(|source| RuntimeError::Seccomp { path, source });
+        return Filter::localhost(&folder, name).map_err(|source| RuntimeError::Seccomp { path, source });
     }
     let key = seccomp::key(spec);
     let mut filters = lock(&inner.filters);
     if let Some(program) = filters.get(&key) {
         return Ok(program.clone());
     }
-    let program = Program::runtime_default(&key);
+    let program = Filter::runtime_default(&key);
     let program = program.map_err(|source| RuntimeError::Seccomp { path: "runtime/default".to_owned(), source })?;
     if filters.len() >= FILTERS_MAX {
         filters.clear();

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Inner, Record, Result, io_error, lock, record, shim_client, teardown};
@@ -29,17 +30,18 @@ pub(super) fn create(inner: &Inner, spec: SandboxSpec) -> Result<Sandbox> {
     let dir = inner.dir(&uid);
     let on = |step: &str| io_error(format!("{step} of sandbox {uid}"));
     fs::create_dir_all(dir.containers()).map_err(on("create the folder"))?;
+    let program = inner.program().map_err(on("make the agent's program read-only for the shim"))?;
     let record = record_of(inner, spec)?;
     if !record.spec.log_dir.as_os_str().is_empty() {
         fs::create_dir_all(&record.spec.log_dir).map_err(on("create the log folder"))?;
     }
     cgroup::create(&record.cgroup, &record.spec.resources).map_err(on("create the cgroup"))?;
-    namespaces::make(&inner.config.executable, &dir, &record).map_err(on("create the namespaces"))?;
+    namespaces::make(&program, &dir, &record).map_err(on("create the namespaces"))?;
     let alive = matches!(shim_client::ask(inner, &uid, &Request::List), Ok(Response::Containers(_)));
     if !alive {
         // What an earlier shim kept cannot be followed any more, and must not go on beside what replaces it.
         teardown::kill(inner, &dir, &record.cgroup).map_err(on("end what is left"))?;
-        spawn_shim(inner, &uid, &dir).map_err(on("start the shim"))?;
+        spawn_shim(inner, &program, &uid, &dir).map_err(on("start the shim"))?;
         if record.spec.share_process_namespace {
             // The namespace is the shim's first work: it answers when that is done.
             shim_client::ask(inner, &uid, &Request::List)?;
@@ -65,13 +67,13 @@ fn record_of(inner: &Inner, spec: SandboxSpec) -> Result<Record> {
 }
 
 /// The socket listens before the shim runs, so that nobody has to wait for it.
-fn spawn_shim(inner: &Inner, uid: &str, dir: &SandboxDir) -> io::Result<()> {
+fn spawn_shim(inner: &Inner, program: &Path, uid: &str, dir: &SandboxDir) -> io::Result<()> {
     let socket = dir.socket();
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket)?;
     let errors = fs::File::create(dir.0.join("shim.err"))?;
     reap_shim(inner, uid);
-    let shim = Command::new(&inner.config.executable)
+    let shim = Command::new(program)
         .arg0("bramble-shim")
         .arg(dispatch::SHIM)
         .arg(&dir.0)

@@ -199,3 +199,45 @@ async fn what_the_host_mounts_later_appears_in_a_container_that_asks_for_it() {
     std::fs::write(late.join("mark"), "").unwrap();
     assert_eq!(node.ended().await.exit.exit_code, 0);
 }
+
+/// Root's ways to a file that it is shown; the file's own beginning says that it was there to be changed. While it is
+/// executed nobody may write to it, whatever the mount says.
+const CHANGE: &str = "head -c 4 /proc/1/exe | tail -c 3; echo; for way in 'chmod 4777' 'chown 1' 'chmod 0' 'touch'; do \
+                      $way /proc/1/exe 2>&1 | grep -o 'Read-only file system' || echo changed; done; \
+                      (: >>/proc/1/exe) 2>&1 | grep -qE 'Read-only file system|Text file busy' || echo written to";
+
+fn unchanged(node: &Node) -> impl Fn() -> bool + use<> {
+    use std::os::unix::fs::MetadataExt;
+    let path = crate::node::config(&node.dir, &node.parent).executable;
+    let look = move || std::fs::metadata(&path).map(|m| (m.mode(), m.uid(), m.len(), m.mtime_nsec())).unwrap();
+    let before = look();
+    move || look() == before
+}
+
+#[tokio::test]
+async fn a_container_that_runs_the_agents_program_cannot_change_its_file() {
+    let node = Node::with_pod().await;
+    let unchanged = unchanged(&node);
+    // What the program needs, and something to wait for.
+    let folders = ["/lib", "/lib64"].map(PathBuf::from).into_iter().filter(|path| path.exists());
+    let mount = |path: PathBuf| Mount { host_path: path.clone(), container_path: path, ..Default::default() };
+    nix::unistd::mkfifo(&node.dir.join("rootfs/tmp/order"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let args = ["/proc/self/exe", "/tmp", "none", "/tmp/order"].map(String::from).to_vec();
+    node.launch(ContainerSpec { args, mounts: folders.map(mount).collect(), ..node.shell("one", "") }).await;
+    let said = exec(&node, &format!("{CHANGE}; tr '\\0' ' ' </proc/1/cmdline")).await;
+    let refused = "Read-only file system\n".repeat(4);
+    assert_eq!(said, format!("ELF\n{refused}/proc/self/exe /tmp none /tmp/order "));
+    assert!(unchanged());
+}
+
+#[tokio::test]
+async fn who_may_trace_the_first_process_of_shared_ones_cannot_change_the_agents_file() {
+    let mut node = Node::start().await;
+    let unchanged = unchanged(&node);
+    let shared = agent_runtime::SandboxSpec { share_process_namespace: true, ..node.sandbox() };
+    node.runtime.create_sandbox(shared).await.unwrap();
+    let spec = ContainerSpec { capabilities_add: vec!["SYS_PTRACE".into()], ..node.shell("one", CHANGE) };
+    let (_, said) = node.run(spec).await;
+    assert_eq!(said, [vec!["ELF"], vec!["Read-only file system"; 4]].concat());
+    assert!(unchanged());
+}
