@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use agent_pods::record::Records;
 use agent_pods::worker::Settings;
 use agent_pods::{Fleet, ports::Clock};
 use agent_proxy::Proxy;
-use agent_runtime::{Runtime, SandboxStatus};
+use agent_runtime::{Runtime, SandboxStatus, UserNamespaces};
 use agent_volumes::Volumes;
 use anyhow::{Context, Result, bail};
 use control_wire::{Hello, Identity, Link, NodeKey, PROTOCOL, durable, supervisor};
@@ -343,7 +344,15 @@ pub fn node_images(images: &Images) -> Vec<NodeImage> {
 fn machine(config: &Config, identity: &Identity) -> Machine {
     let storage_bytes = shortage::disk(&config.layout.root).map_or(0, |(space, _)| space.whole);
     let address = own_address(&identity.addresses).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    Machine::read(identity.node_name.clone(), vec![address.to_string()], storage_bytes)
+    let user_namespaces = match UserNamespaces::try_with(Path::new("/proc/self/exe"), &config.layout.root) {
+        UserNamespaces::ForAll => true,
+        UserNamespaces::OnDisk(why) | UserNamespaces::ForNone(why) => {
+            tracing::info!(why, "not every pod can have users of its own (hostUsers: false) here");
+            false
+        }
+    };
+    let machine = Machine::read(identity.node_name.clone(), vec![address.to_string()], storage_bytes);
+    Machine { user_namespaces, ..machine }
 }
 
 /// The address this machine has on its default route, else towards the server; nothing is sent.

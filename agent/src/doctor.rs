@@ -4,6 +4,7 @@
 
 pub mod kernel;
 pub mod place;
+mod users;
 
 use std::io::IsTerminal;
 
@@ -45,6 +46,7 @@ impl Finding {
 /// Checks and prints; false where something essential is missing.
 pub fn run(config: &Config) -> bool {
     let mut findings = kernel::check();
+    findings.push(users::check(&config.layout.root));
     findings.extend(place::check(config));
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print!("{}", render(&findings, colours));

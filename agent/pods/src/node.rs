@@ -30,6 +30,8 @@ pub struct Machine {
     pub boot_id: String,
     /// In Go's words: `amd64`, `arm64`, `arm`.
     pub architecture: String,
+    /// Whether any pod can have users of its own, whatever its volumes are.
+    pub user_namespaces: bool,
 }
 
 /// One line of `status.images`.
@@ -66,7 +68,7 @@ pub fn pid_room() -> Option<Room> {
 }
 
 impl Machine {
-    /// Reads what /proc and /etc tell; the caller knows name, addresses and storage.
+    /// Reads what /proc and /etc tell; the caller knows name, addresses, storage and what containers can have.
     pub fn read(name: String, addresses: Vec<String>, storage_bytes: u64) -> Self {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
@@ -87,6 +89,7 @@ impl Machine {
             machine_id: trimmed("/etc/machine-id"),
             boot_id: trimmed("/proc/sys/kernel/random/boot_id"),
             architecture: architecture.to_owned(),
+            user_namespaces: false,
         }
     }
 
@@ -132,6 +135,10 @@ impl Machine {
                 "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": self.architecture,
             },
             "images": listed,
+            // The one handler there is has no name.
+            "runtimeHandlers": [{"features": {
+                "recursiveReadOnlyMounts": false, "userNamespaces": self.user_namespaces,
+            }}],
         })
     }
 }

@@ -8,6 +8,7 @@ pub(crate) const EXEC: &str = "@exec-worker";
 pub(crate) const NAMESPACES: &str = "@namespaces";
 pub(crate) const MAKE_HOLDER: &str = "@make-holder";
 pub(crate) const HOLD: &str = "@hold";
+pub(crate) const TRY_USERS: &str = "@try-users";
 
 /// To be called first in `main`, before any thread exists: when the command line asks for a shim, a worker or a
 /// helper, plays that role and never returns.
@@ -21,6 +22,7 @@ pub fn dispatch() {
         NAMESPACES => crate::namespaces::helper(arg(2)),
         MAKE_HOLDER => crate::holder::maker(arg(2)),
         HOLD => crate::holder::hold(arg(2)),
+        TRY_USERS => crate::trial::helper(arg(2)),
         _ => return,
     };
     match result {

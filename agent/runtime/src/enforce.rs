@@ -27,6 +27,11 @@ pub(crate) fn sandbox(spec: &SandboxSpec) -> Result<(), String> {
     if spec.host_network || spec.host_pid || spec.host_ipc {
         return Err("a user namespace of its own cannot go with the host's network, processes or IPC".into());
     }
+    has_user_namespaces()
+}
+
+/// Why this kernel has none that a pod could be in.
+pub(crate) fn has_user_namespaces() -> Result<(), String> {
     let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     if !Path::new("/proc/self/ns/user").exists() || most.trim() == "0" {
         return Err("user namespaces are off in this kernel".into());

@@ -13,8 +13,8 @@
 //! In reading order: `spec` and `status` are what goes in and out; `layout` is what lies on disk; `runtime` is the
 //! agent's side, `protocol` the socket between, `shim` the process that stays; `worker` builds containers from what
 //! `oci` renders; `enforce` refuses what could not hold; `namespaces` and `cgroup` are what a pod's containers share;
-//! `users` and `idmap` are the ids of pods whose root is not the host's; `program` is this binary, out of containers'
-//! reach.
+//! `users` and `idmap` are the ids of pods whose root is not the host's, and `trial` finds out whether the machine has
+//! them; `program` is this binary, out of containers' reach.
 //!
 //! Absent on purpose: images and root filesystems (the caller mounts them), addresses and links (the caller is given
 //! the network namespace's path), a pause process (bind mounts hold the namespaces), and any external program.
@@ -36,6 +36,7 @@ mod runtime;
 mod shim;
 mod spec;
 mod status;
+mod trial;
 mod users;
 mod worker;
 
@@ -45,4 +46,5 @@ pub use idmap::mount_layer;
 pub use runtime::{AttachHandle, AttachSpec, Config, ExecHandle, Resizer, Runtime};
 pub use spec::{ContainerSpec, Device, ExecSpec, Mount, Propagation, QosClass, Resources, SandboxSpec, Seccomp, User};
 pub use status::{ContainerState, ContainerStatus, Exit, Exited, Sandbox, SandboxStatus, Stats};
+pub use trial::UserNamespaces;
 pub use users::UserNamespace;

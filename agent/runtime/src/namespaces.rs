@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::SandboxDir;
 use crate::runtime::Record;
 use crate::spec::SandboxSpec;
-pub(crate) use users::become_root;
+pub(crate) use users::{become_root, lone_users};
 
 /// Memory that containers of a pod may share through /dev/shm.
 const SHM_OPTIONS: &str = "mode=1777,size=64m";

@@ -12,7 +12,7 @@ use crate::runtime::Record;
 /// Ids in a range: what Kubernetes promises a pod, 0 to 65535 inside.
 pub(crate) const LENGTH: u32 = 65_536;
 /// The ids below are the host's own.
-const FIRST: u32 = 65_536;
+pub(crate) const FIRST: u32 = 65_536;
 /// Far more pods than a node runs.
 const RANGES_MAX: u32 = 1024;
 

@@ -12,7 +12,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork};
 
 use super::{Order, flag, flags, keep, name, set};
-use crate::users::mapping;
+use crate::users::{FIRST, mapping};
 
 pub(super) fn make(order: &Order, first_id: u32) -> io::Result<()> {
     let (ours, told) = pipe()?;
@@ -35,6 +35,34 @@ pub(super) fn make(order: &Order, first_id: u32) -> io::Result<()> {
     }
 }
 
+/// A user namespace that nobody is in, for as long as its file is open.
+pub(crate) fn lone_users() -> io::Result<File> {
+    let (mut ours, mut told) = pipe()?;
+    let (mut heard, theirs) = pipe()?;
+    // SAFETY: as above, only a process with one thread tries this.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            drop((ours, theirs));
+            let made = unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from);
+            let stayed = made.and_then(|()| told.write_all(b"u")).and_then(|()| heard.read_to_end(&mut Vec::new()));
+            std::process::exit(i32::from(stayed.is_err()));
+        }
+        ForkResult::Parent { child } => {
+            drop((told, heard));
+            let ended = |_| io::Error::other("the kernel gives no user namespace");
+            let mapped = ours.read_exact(&mut [0; 1]).map_err(ended).and_then(|()| map(child, FIRST));
+            let users = mapped.and_then(|()| File::open(format!("/proc/{child}/ns/user")));
+            drop(theirs);
+            waitpid(child, None)?;
+            users
+        }
+    }
+}
+
+fn map(process: Pid, first_id: u32) -> io::Result<()> {
+    ["uid_map", "gid_map"].iter().try_for_each(|map| fs::write(format!("/proc/{process}/{map}"), mapping(first_id)))
+}
+
 /// Says when it has made the user namespace, and when the others, and stays until they are kept.
 fn maker(order: &Order, mut told: PipeWriter, mut heard: PipeReader) -> io::Result<()> {
     let mut word = [0; 1];
@@ -50,9 +78,7 @@ fn keeper(order: &Order, first_id: u32, maker: Pid, mut told: PipeReader, mut he
     let mut word = [0; 1];
     let ended = |what: &'static str| move |_| io::Error::other(format!("the kernel gives no {what}"));
     told.read_exact(&mut word).map_err(ended("user namespace"))?;
-    for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{maker}/{map}"), mapping(first_id))?;
-    }
+    map(maker, first_id)?;
     heard.write_all(b"m")?;
     told.read_exact(&mut word).map_err(ended("namespaces in a user namespace"))?;
     order.kinds.iter().try_for_each(|kind| keep(order, kind, &maker.to_string()))
