@@ -137,7 +137,7 @@ impl Machine {
             "images": listed,
             // The one handler there is has no name.
             "runtimeHandlers": [{"features": {
-                "recursiveReadOnlyMounts": false, "userNamespaces": self.user_namespaces,
+                "recursiveReadOnlyMounts": true, "userNamespaces": self.user_namespaces,
             }}],
         })
     }

@@ -82,6 +82,8 @@ pub struct Mount {
     pub host_path: PathBuf,
     pub container_path: PathBuf,
     pub read_only: bool,
+    /// With whatever is mounted below it.
+    pub recursive_read_only: bool,
     pub propagation: Propagation,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use control_api::view::core::{Container, Pod};
+use control_api::view::core::{Container, Pod, VolumeMount};
 
 use crate::env::{Builder, EnvError, Environment};
 use crate::etc::{self, FqdnTooLong};
@@ -22,6 +22,11 @@ pub enum SpecError {
     Security(#[from] SecurityError),
     #[error("no command specified")]
     NoCommand,
+}
+
+/// Where the node can do it, which all can that run containers.
+pub fn is_recursively_read_only(mount: &VolumeMount) -> bool {
+    matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"))
 }
 
 /// Where a pod's logs are: `NS_POD_UID` below the node's folder of logs.
@@ -175,6 +180,7 @@ impl Sources<'_> {
             Ok(Mount {
                 host_path: resolve(index, &sub_path)?,
                 container_path: Path::new("/").join(&mount.mount_path),
+                recursive_read_only: is_recursively_read_only(mount),
                 read_only: mount.read_only == Some(true) || self.claim_is_read_only(&mount.name),
                 propagation,
             })

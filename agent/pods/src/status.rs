@@ -2,14 +2,15 @@
 
 use control_api::view::Time;
 use control_api::view::core::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, Pod, PodCondition, PodIP, PodStatus, VolumeMount, VolumeMountStatus,
 };
 use jiff::Timestamp;
 
-use crate::machine::{Ended, Phase, Role, Slot, Stage, State};
+use crate::machine::{self, Ended, Phase, Role, Slot, Stage, State};
 use crate::ports::PodFacts;
 use crate::resources;
+use crate::spec;
 
 /// The scheme of a containerID.
 pub const CONTAINER_SCHEME: &str = "bramble://";
@@ -20,7 +21,7 @@ pub fn render(pod: &Pod, state: &State, facts: &PodFacts, previous: Option<&PodS
     let has_init = state.slots.iter().any(|slot| matches!(slot.role, Role::Init | Role::Sidecar));
     let statuses = |roles: &[Role]| -> Vec<ContainerStatus> {
         let slots = state.slots.iter().filter(|slot| roles.contains(&slot.role));
-        slots.map(|slot| container_status(slot, has_init)).collect()
+        slots.map(|slot| container_status(pod, slot, has_init)).collect()
     };
     let init = statuses(&[Role::Init, Role::Sidecar]);
     let ephemeral = statuses(&[Role::Ephemeral]);
@@ -95,7 +96,7 @@ fn verdict(pod: &Pod, state: &State) -> &'static str {
     }
 }
 
-fn container_status(slot: &Slot, has_init: bool) -> ContainerStatus {
+fn container_status(pod: &Pod, slot: &Slot, has_init: bool) -> ContainerStatus {
     let completed = matches!(&slot.phase, Phase::Ended(ended) if ended.code == 0);
     let id = match &slot.phase {
         Phase::Running { .. } => slot.container_id.clone(),
@@ -116,8 +117,22 @@ fn container_status(slot: &Slot, has_init: bool) -> ContainerStatus {
         restart_count: slot.restart_count(),
         started: Some(slot.is_started()),
         state: Some(container_state(slot, has_init)),
+        volume_mounts: machine::container(pod, &slot.name).and_then(volume_mounts),
         ..ContainerStatus::default()
     }
+}
+
+fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let status = |mount: &VolumeMount| {
+        let recursive = if spec::is_recursively_read_only(mount) { "Enabled" } else { "Disabled" };
+        VolumeMountStatus {
+            mount_path: mount.mount_path.clone(),
+            name: mount.name.clone(),
+            read_only: mount.read_only.filter(|read_only| *read_only),
+            recursive_read_only: (mount.read_only == Some(true)).then(|| recursive.to_owned()),
+        }
+    };
+    container.volume_mounts.as_ref().map(|mounts| mounts.iter().map(status).collect())
 }
 
 fn container_state(slot: &Slot, has_init: bool) -> ContainerState {

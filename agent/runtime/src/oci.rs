@@ -228,10 +228,9 @@ fn bind(mount: &Mount) -> Value {
         Propagation::HostToContainer => "rslave",
         Propagation::Bidirectional => "rshared",
     };
-    json!({
-        "destination": mount.container_path,
-        "type": "bind",
-        "source": mount.host_path,
-        "options": ["rbind", propagation, if mount.read_only { "ro" } else { "rw" }],
-    })
+    let mut options = vec!["rbind", propagation, if mount.read_only { "ro" } else { "rw" }];
+    if mount.recursive_read_only {
+        options.push("rro");
+    }
+    json!({ "destination": mount.container_path, "type": "bind", "source": mount.host_path, "options": options })
 }

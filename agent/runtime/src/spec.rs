@@ -57,6 +57,8 @@ pub struct Mount {
     pub host_path: PathBuf,
     pub container_path: PathBuf,
     pub read_only: bool,
+    /// What is mounted below it is read-only too, which `read_only` alone leaves as it is.
+    pub recursive_read_only: bool,
     pub propagation: Propagation,
 }
 

@@ -91,6 +91,7 @@ fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
         host_path: mount.host_path,
         container_path: mount.container_path,
         read_only: mount.read_only,
+        recursive_read_only: mount.recursive_read_only,
         propagation: match mount.propagation {
             Propagation::Private => runtime::Propagation::Private,
             Propagation::HostToContainer => runtime::Propagation::HostToContainer,

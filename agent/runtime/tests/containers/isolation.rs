@@ -241,3 +241,22 @@ async fn who_may_trace_the_first_process_of_shared_ones_cannot_change_the_agents
     assert_eq!(said, [vec!["ELF"], vec!["Read-only file system"; 4]].concat());
     assert!(unchanged());
 }
+
+#[tokio::test]
+async fn what_is_mounted_below_a_read_only_mount_is_read_only_where_that_is_asked_for() {
+    let mut node = Node::with_pod().await;
+    let shared = Shared::mount_at(node.dir.join("shared"));
+    std::fs::create_dir(shared.0.join("below")).unwrap();
+    tmpfs(&shared.0.join("below"));
+    let mount = |path: &str, recursive_read_only| Mount {
+        host_path: shared.0.clone(),
+        container_path: path.into(),
+        read_only: true,
+        recursive_read_only,
+        ..Default::default()
+    };
+    let script = "for d in /some /some/below /all /all/below; do (: >$d/made) 2>/dev/null && echo $d is writable; done";
+    let mounts = vec![mount("/some", false), mount("/all", true)];
+    let (_, log) = node.run(ContainerSpec { mounts, ..node.shell("one", script) }).await;
+    assert_eq!(log, ["/some/below is writable"]);
+}

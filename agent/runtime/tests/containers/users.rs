@@ -123,6 +123,22 @@ async fn such_a_root_has_no_power_over_the_host() {
 }
 
 #[tokio::test]
+async fn an_unmasked_proc_shows_what_is_masked_otherwise_and_gives_no_power() {
+    let (mut node, _) = start(|spec| spec).await;
+    let script = "(echo 1 >/proc/sys/vm/drop_caches) 2>&1 | grep -o 'Permission denied'; \
+                  grep -c ' /proc/' /proc/self/mounts; unshare -m sh -c 'mount -t proc proc /tmp && echo mounted' 2>&1";
+    let paths = Some(Vec::new());
+    let spec = ContainerSpec {
+        masked_paths: paths.clone(),
+        readonly_paths: paths,
+        capabilities_add: vec!["SYS_ADMIN".into()],
+        ..node.shell("one", script)
+    };
+    let (_, log) = node.run(spec).await;
+    assert_eq!(log, ["Permission denied", "0", "mounted"]);
+}
+
+#[tokio::test]
 async fn containers_that_share_processes_and_memory_are_still_nobody() {
     let (mut node, first) = start(|spec| SandboxSpec { share_process_namespace: true, ..spec }).await;
     let holder = "echo $(stat -c %u /proc/1) $(cat /proc/1/comm); echo shared >/dev/shm/note; exec sleep 1000";

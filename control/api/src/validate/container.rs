@@ -64,7 +64,8 @@ fn one(container: &Value, path: &str, spec: &Value, wrong: &mut Errors) {
     resources::resources(container, path, wrong);
     probe::probes(container, path, spec, wrong);
     if let Some(context) = get(container, "/securityContext") {
-        security(context, &format!("{path}.securityContext"), wrong);
+        let host_users = get(spec, "/hostUsers") != Some(&json!(false));
+        security(context, &format!("{path}.securityContext"), host_users, wrong);
     }
 }
 
@@ -82,10 +83,14 @@ fn refuse_of_init(container: &Value, path: &str, wrong: &mut Errors) {
     }
 }
 
-fn security(context: &Value, path: &str, wrong: &mut Errors) {
+fn security(context: &Value, path: &str, host_users: bool, wrong: &mut Errors) {
     between(context, path, "runAsUser", 0, ID_MAX, wrong);
     between(context, path, "runAsGroup", 0, ID_MAX, wrong);
     one_of(context, path, "procMount", &["Default", "Unmasked"], wrong);
+    if host_users && text(context, "/procMount") == "Unmasked" {
+        let why = "`hostUsers` must be false to use `Unmasked`";
+        wrong.push(FieldError::invalid(format!("{path}.procMount"), &json!("Unmasked"), why));
+    }
     seccomp(context, path, wrong);
     if get(context, "/allowPrivilegeEscalation") == Some(&json!(false)) {
         let forced = if flag(context, "/privileged") {
@@ -155,14 +160,21 @@ fn mounts(container: &Value, path: &str, volumes: &BTreeSet<&str>, wrong: &mut E
     }
 }
 
-/// Mounts below a read-only one are never made read-only here.
 fn recursion(mount: &Value, path: &str, wrong: &mut Errors) {
     let field = format!("{path}.recursiveReadOnly");
     match text(mount, "/recursiveReadOnly") {
-        "" | "Disabled" | "IfPossible" => {}
-        "Enabled" => wrong.push(FieldError::forbidden(field, "recursive read-only mounts are not supported yet")),
+        "" | "Disabled" => {}
+        "IfPossible" | "Enabled" => {
+            if !flag(mount, "/readOnly") {
+                wrong.push(FieldError::forbidden(field.as_str(), "may only be specified when readOnly is true"));
+            }
+            if !["", "None"].contains(&text(mount, "/mountPropagation")) {
+                let why = "may only be specified when mountPropagation is None or not specified";
+                wrong.push(FieldError::forbidden(field, why));
+            }
+        }
         other => {
-            let words = ["Disabled", "IfPossible", "Enabled"];
+            let words = ["Disabled", "Enabled", "IfPossible"];
             wrong.push(FieldError::not_supported(field, &json!(other), &words));
         }
     }

@@ -108,6 +108,8 @@ mod tests {
         let one = json!({
             "name": "main", "image": "a:1", "targetContainerName": "none", "ports": [{"containerPort": 1}],
             "volumeDevices": [{"name": "d", "devicePath": "/d"}],
+            "securityContext": {"procMount": "Unmasked"},
+            "volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Enabled"}],
         });
         let said = complaints(&json!([one]), &json!([])).join("\n");
         for part in [
@@ -115,6 +117,8 @@ mod tests {
             "spec.ephemeralContainers[0].targetContainerName: Not found: \"none\"",
             "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
             "spec.ephemeralContainers[0].volumeDevices: Forbidden",
+            "spec.ephemeralContainers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be",
+            "spec.ephemeralContainers[0].volumeMounts[0].recursiveReadOnly: Forbidden: may only be specified when readOnly",
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }

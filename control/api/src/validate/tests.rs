@@ -330,6 +330,44 @@ fn users_of_ones_own_do_not_go_with_what_is_the_hosts() {
 }
 
 #[test]
+fn an_unmasked_proc_needs_users_of_ones_own_and_recursive_read_only_mounts_are_read_only_ones() {
+    let unmasked = |host_users| {
+        let mut spec = pod()["spec"].clone();
+        spec["hostUsers"] = json!(host_users);
+        spec["containers"][0]["securityContext"] = json!({"procMount": "Unmasked"});
+        spec
+    };
+    let mount = |mode: &str, fields: Value| {
+        let mut spec = pod()["spec"].clone();
+        spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+        spec["containers"][0]["volumeMounts"] = json!([{"name": "v", "mountPath": "/v", "recursiveReadOnly": mode}]);
+        let mount = spec["containers"][0]["volumeMounts"][0].as_object_mut().unwrap();
+        mount.extend(fields.as_object().unwrap().clone());
+        spec
+    };
+    let field = "spec.containers[0].volumeMounts[0].recursiveReadOnly: Forbidden: may only be specified when";
+    let read_only = || json!({"readOnly": true});
+    let propagated = json!({"readOnly": true, "mountPropagation": "HostToContainer"});
+    check(
+        &PODS,
+        pod,
+        &[
+            ("/spec", unmasked(false), ""),
+            (
+                "/spec",
+                unmasked(true),
+                "procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+            ),
+            ("/spec", mount("Disabled", json!({})), ""),
+            ("/spec", mount("Enabled", read_only()), ""),
+            ("/spec", mount("IfPossible", read_only()), ""),
+            ("/spec", mount("IfPossible", json!({})), &format!("{field} readOnly is true")),
+            ("/spec", mount("Enabled", propagated), &format!("{field} mountPropagation is None or not specified")),
+        ],
+    );
+}
+
+#[test]
 fn what_nothing_enforces_yet_is_refused() {
     check(
         &PODS,

@@ -155,6 +155,7 @@ view! {
         mount_propagation: Option<String> = "mountPropagation",
         name: String = "name",
         read_only: Option<bool> = "readOnly",
+        recursive_read_only: Option<String> = "recursiveReadOnly",
         sub_path: Option<String> = "subPath",
         sub_path_expr: Option<String> = "subPathExpr",
     }

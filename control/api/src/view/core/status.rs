@@ -37,6 +37,7 @@ record! {
         restart_count: i32 = "restartCount",
         started: Option<bool> = "started",
         state: Option<ContainerState> = "state",
+        volume_mounts: Option<Vec<VolumeMountStatus>> = "volumeMounts",
     }
     HostIP {
         ip: String = "ip",
@@ -68,5 +69,11 @@ record! {
         qos_class: Option<String> = "qosClass",
         reason: Option<String> = "reason",
         start_time: Option<Time> = "startTime",
+    }
+    VolumeMountStatus {
+        mount_path: String = "mountPath",
+        name: String = "name",
+        read_only: Option<bool> = "readOnly",
+        recursive_read_only: Option<String> = "recursiveReadOnly",
     }
 }
