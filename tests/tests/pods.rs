@@ -196,6 +196,8 @@ fn security(cluster: &Cluster) {
         sh(cluster, "ids", "id -u; id -g; id -G").split_whitespace().collect::<Vec<_>>(),
         ["1000", "3000", "3000", "2000", "4000"]
     );
+    let groups = |pod: &str| sh(cluster, pod, "echo $(grep ^Groups: /proc/self/status | cut -f2)").trim().to_owned();
+    assert_eq!((groups("ids").as_str(), groups("tight").as_str()), ("2000 3000 4000", "0"));
     assert_eq!(sh(cluster, "ids", "touch /s/f; stat -c '%u %g' /s/f"), "1000 2000");
     assert_eq!((status("ids", "Seccomp").as_str(), status("ids", "NoNewPrivs").as_str()), ("2", "0"));
     assert_eq!(status("tight", "NoNewPrivs"), "1");

@@ -37,7 +37,7 @@ pub fn resolve_user(rootfs: &Path, user: &str) -> Result<UserIds, UserError> {
     resolve(&passwd, &group, user)
 }
 
-fn resolve(passwd: &str, group: &str, user: &str) -> Result<UserIds, UserError> {
+pub(crate) fn resolve(passwd: &str, group: &str, user: &str) -> Result<UserIds, UserError> {
     let (user, wanted_group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
@@ -61,7 +61,9 @@ fn resolve(passwd: &str, group: &str, user: &str) -> Result<UserIds, UserError> 
     if let Some(wanted) = wanted_group {
         let found = groups().find(|g| g.name == wanted).map(|g| g.gid);
         ids.gid = found.or_else(|| wanted.parse().ok()).ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?;
-    } else if let Some(account) = &account {
+    }
+    // Whatever its first group is: what the image says of a user adds to what a pod does.
+    if let Some(account) = &account {
         ids.additional_gids =
             groups().filter(|g| g.members.split(',').any(|member| member == account.name)).map(|g| g.gid).collect();
     }
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(ids("33").unwrap(), (33, 34, vec![10, 44], "/srv".into()));
         assert_eq!(ids("1000").unwrap(), (1000, 0, vec![], "/".into()));
         assert_eq!(ids("1000:video").unwrap(), (1000, 44, vec![], "/".into()));
-        assert_eq!(ids("web:7").unwrap(), (33, 7, vec![], "/srv".into()));
+        assert_eq!(ids("web:7").unwrap(), (33, 7, vec![10, 44], "/srv".into()));
     }
 
     #[test]

@@ -75,9 +75,12 @@ pub fn apply(pod: &Pod, container: &Container, ids: &UserIds, spec: &mut Contain
     Ok(())
 }
 
+/// The first group is among them, as with other runtimes: else a process that changes that one could leave it, and with
+/// it what is denied to the group.
 fn groups(of_pod: Option<&PodSecurityContext>, ids: &UserIds) -> Vec<u32> {
     let strict = of_pod.and_then(|c| c.supplemental_groups_policy.as_deref()) == Some("Strict");
-    let mut groups = if strict { Vec::new() } else { ids.additional_gids.clone() };
+    let of_image: &[u32] = if strict { &[] } else { &ids.additional_gids };
+    let mut groups = [&[ids.gid], of_image].concat();
     let asked = of_pod.into_iter().flat_map(|c| c.supplemental_groups.iter().flatten().chain(&c.fs_group));
     groups.extend(asked.filter_map(|gid| u32::try_from(*gid).ok()));
     groups.sort_unstable();
@@ -122,9 +125,14 @@ mod tests {
     #[test]
     fn groups_add_up() {
         let pod = pod(json!({"fsGroup": 9, "supplementalGroups": [3, 4]}), json!({}));
-        let ids = UserIds { additional_gids: vec![4, 10], ..UserIds::default() };
-        let mut spec = ContainerSpec::default();
-        apply(&pod, &pod.spec.as_ref().unwrap().containers[0], &ids, &mut spec).unwrap();
-        assert_eq!(spec.additional_gids, [3, 4, 9, 10]);
+        let ids = UserIds { gid: 7, additional_gids: vec![4, 10], ..UserIds::default() };
+        let of = |pod: &Pod| {
+            let mut spec = ContainerSpec::default();
+            apply(pod, &pod.spec.as_ref().unwrap().containers[0], &ids, &mut spec).unwrap();
+            spec.additional_gids
+        };
+        assert_eq!(of(&pod), [3, 4, 7, 9, 10]);
+        let strict = self::pod(json!({"supplementalGroups": [3], "supplementalGroupsPolicy": "Strict"}), json!({}));
+        assert_eq!(of(&strict), [3, 7], "the image has no say");
     }
 }

@@ -46,6 +46,8 @@ fn report(result: &str, act: impl FnOnce() -> Result<u32, Box<dyn Error>>) -> io
     // SAFETY: the shim opened this descriptor for this process and names it on the command line.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // Those of whoever started the agent: the library leaves them where a container asks for none.
+    nix::unistd::setgroups(&[])?;
     let outcome: Outcome = act().map_err(|error| chain(error.as_ref()));
     fs::File::from(fd).write_all(&crate::protocol::encode(&outcome)?)
 }

@@ -93,9 +93,7 @@ impl Stage {
         fs::create_dir(self.path(0))
     }
 
-    /// No group of the host's may come along into the container.
     fn enter(&self) -> io::Result<()> {
-        nix::unistd::setgroups(&[])?;
         unshare(CloneFlags::CLONE_NEWNS)?;
         let none: Option<&str> = None;
         Ok(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?)

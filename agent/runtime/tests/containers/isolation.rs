@@ -151,6 +151,19 @@ async fn a_user_has_its_ids_and_no_capabilities() {
 }
 
 #[tokio::test]
+async fn a_container_and_an_exec_are_in_no_group_of_whoever_started_the_agent() {
+    nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(4242)]).unwrap();
+    let script = "echo groups: $(grep ^Groups: /proc/self/status | cut -f2)";
+    for said in in_both(script).await {
+        assert_eq!(said, ["groups:"]);
+    }
+    let node = Node::with_pod().await;
+    let user = User { uid: 1000, gid: 2000, additional_gids: vec![2000, 3000] };
+    node.launch(ContainerSpec { user, ..node.shell("one", "exec sleep 1000") }).await;
+    assert_eq!(exec(&node, script).await, "groups: 2000 3000\n");
+}
+
+#[tokio::test]
 async fn the_privileged_one_may_mount_and_has_no_filter() {
     let mut node = Node::with_pod().await;
     let script = "mount -t tmpfs t /tmp && echo mounted; grep Seccomp: /proc/self/status | cut -f2";
