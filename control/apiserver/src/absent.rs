@@ -2,13 +2,23 @@
 
 use control_api::{Reason, Status, name, resource};
 
+const AUTOSCALERS: &str = "horizontalpodautoscalers";
+
+/// What a client shows beside its own words: `kubectl autoscale --cpu-percent` of 1.37 keeps the answer to itself, and
+/// speaks of what it tried next.
+pub fn warning(path: &str) -> Option<String> {
+    let (_, plural) = kind(path)?;
+    (plural == AUTOSCALERS)
+        .then(|| answer(path).message.replacen("the server could not find the requested resource: ", "", 1))
+}
+
 /// The answer to a path that nothing is served at; a kind that is missing is named.
 pub fn answer(path: &str) -> Status {
     let mut status = Status::new(Reason::NotFound, "the server could not find the requested resource");
     if let Some((group, plural)) = kind(path) {
         let dot = if group.is_empty() { "" } else { "." };
         status.message += &format!(": this cluster does not have {plural}{dot}{group}");
-        if plural == "horizontalpodautoscalers" {
+        if plural == AUTOSCALERS {
             status.message += ", nothing is scaled automatically; `kubectl scale` sets the number of replicas";
         }
     }
@@ -42,5 +52,7 @@ mod tests {
             assert_eq!(kind(path), None, "{path}");
         }
         assert!(answer(autoscalers).message.contains("horizontalpodautoscalers.autoscaling, nothing is scaled"));
+        assert!(warning(autoscalers).unwrap().starts_with("this cluster does not have horizontalpodautoscalers"));
+        assert_eq!(warning("/api/v1/resourcequotas"), None);
     }
 }

@@ -133,7 +133,10 @@ fn document(api: &Api, incomer: &Incomer) -> Result<Response<Body>, Status> {
             let document = api.nodes().and_then(|nodes| nodes.document(name));
             document.map(|document| respond::value(&document)).ok_or_else(not_served)
         }
-        Target::Resource(_) | Target::Approve(_) | Target::Unknown => Err(not_served()),
+        Target::Resource(_) | Target::Approve(_) | Target::Unknown => {
+            let warnings: Vec<String> = absent::warning(&incomer.route.path).into_iter().collect();
+            Ok(respond::warned(&not_served(), &warnings))
+        }
     }
 }
 

@@ -86,6 +86,13 @@ pub fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// A refusal that a client should say more about than it would by itself.
+pub fn warned(status: &Status, warnings: &[String]) -> Response<Body> {
+    let mut response = self::status(status);
+    warn(&mut response, warnings);
+    response
+}
+
 /// What a write left, in the shape the client asked for.
 pub fn reply(reply: Reply, shape: Shape) -> Result<Response<Body>, Status> {
     let (created, warnings, body) = match reply {
