@@ -356,7 +356,7 @@ fn an_unmasked_proc_needs_users_of_ones_own_and_recursive_read_only_mounts_are_r
             (
                 "/spec",
                 unmasked(true),
-                "procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+                "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
             ),
             ("/spec", mount("Disabled", json!({})), ""),
             ("/spec", mount("Enabled", read_only()), ""),
