@@ -131,6 +131,7 @@ impl Watch {
         if pressure != before {
             tracing::warn!(?pressure, ?before, "what pods share has become short, or is no longer");
             node.shortage.set(pressure);
+            node.fleet.pressed(pressure);
         }
         let short_of = self.lacks(rooms, |_| true).map(|(signal, _)| signal);
         if let Some(signal) = short_of.filter(|_| short_of != self.short_of) {

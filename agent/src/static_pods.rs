@@ -129,11 +129,6 @@ pub fn is_mirror(pod: &Pod) -> bool {
     pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(manifest::MIRROR))
 }
 
-/// A pod that runs here because a file says so.
-pub fn is_static(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(manifest::SOURCE))
-}
-
 fn read_all(folder: &Path, node: &str) -> BTreeMap<(String, String), StaticPod> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .into_iter()

@@ -184,6 +184,25 @@ fn a_node_without_process_numbers_ends_the_pod_with_the_most_first() {
     eventually("the Node says so", 60, || condition(&lab, "PIDPressure") == "True");
 }
 
+/// A pod on the node whatever the scheduler thinks, as a DaemonSet's is that tolerates every taint.
+fn placed(lab: &Lab, name: &str, spec: &str) {
+    let tolerations = "nodeName: n1, tolerations: [{operator: Exists}]";
+    lab.apply(&pod(name, &format!("{tolerations}, containers: [{{name: main, image: {DEMO}{spec}}}]"))).ok();
+}
+
+#[test]
+fn a_node_short_of_something_refuses_what_tolerates_its_taint() {
+    let mut lab = Lab::start(1);
+    // So much is never free, and nothing is to be ended for it that arrives later.
+    lacking(&mut lab, "nodefs.inodesFree");
+    eventually("the Node says so", 60, || condition(&lab, "DiskPressure") == "True");
+    let words = "The node had condition: [DiskPressure]. ";
+    placed(&lab, "asking", ", resources: {requests: {memory: 1Mi}}");
+    assert_eq!(evicted(&lab, "asking"), format!("Pod was rejected: {words}"));
+    lab.k("get pod asking --no-headers").shows("Evicted");
+    eventually("it is told", 60, || lab.k("get events --field-selector reason=Evicted").out.contains(words.trim_end()));
+}
+
 #[test]
 fn a_pod_that_takes_more_of_the_disk_than_it_may_goes() {
     let lab = Lab::start(1);

@@ -9,8 +9,10 @@ use tokio::task::JoinHandle;
 
 use crate::machine::{Event, State};
 use crate::ports::{Exit, Found, Ports};
+use crate::pressure::Pressure;
 use crate::record::RecordError;
 use crate::worker::{Message, Settings, Worker};
+use crate::{admission, names};
 
 /// Pods that a node takes; the scheduler keeps to the 110 that the Node tells.
 const PODS_MAX: usize = 500;
@@ -33,6 +35,8 @@ struct Shared {
     settings: Arc<Settings>,
     /// The node's addresses as they are now.
     host_ips: Mutex<Arc<[String]>>,
+    /// What the node is short of.
+    pressure: Mutex<Pressure>,
     /// By uid.
     pods: Mutex<HashMap<String, Entry>>,
     /// Sandboxes of an earlier run that no pod has claimed yet, by uid.
@@ -49,6 +53,7 @@ impl Fleet {
         let shared = Shared {
             ports,
             host_ips: Mutex::new(settings.host_ips.as_slice().into()),
+            pressure: Mutex::default(),
             settings: Arc::new(settings),
             pods: Mutex::new(HashMap::new()),
             found: Mutex::new(found),
@@ -77,8 +82,29 @@ impl Fleet {
         self.send_where(|_| true, || Message::Moved(addresses.clone())).await;
     }
 
-    /// A new pod, or a newer object of a known one.
+    /// The node is short of this now: new pods are taken accordingly.
+    pub fn pressed(&self, pressure: Pressure) {
+        *self.shared.pressure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = pressure;
+    }
+
+    /// What the first event of a pod is: one that is new to a node without room for it comes to nothing.
+    fn first_event(&self, pod: &Pod, is_new: bool, found: Option<Vec<Found>>) -> Event {
+        let pressure = *self.shared.pressure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match admission::refusal(pod, pressure) {
+            Some(message) if is_new && found.is_none() => {
+                tracing::warn!(uid = pod.metadata.uid, message, "a pod is not taken");
+                Event::Reject { message }
+            }
+            _ => Event::Begin { found },
+        }
+    }
+
+    /// A new pod, or a newer object of a known one. One whose names are none is not taken.
     pub async fn put(&self, pod: Pod) {
+        if let Err(error) = names::check(&pod) {
+            tracing::error!(uid = pod.metadata.uid, %error, "a pod is not taken");
+            return;
+        }
         let pod = Arc::new(pod);
         let uid = text(&pod.metadata.uid).to_owned();
         let known = {
@@ -116,9 +142,10 @@ impl Fleet {
             tracing::error!(uid, "a pod is not taken: the node has {PODS_MAX} already");
             return;
         }
+        let first = self.first_event(&pod, record.is_none(), found);
         let state = record.unwrap_or_else(|| State::new(&pod, ports.clock.now()));
         let (worker, sender) = Worker::new(pod.clone(), state, ports.clone(), settings.clone(), &self.host_ips());
-        let task = Some(tokio::spawn(worker.run(Event::Begin { found })));
+        let task = Some(tokio::spawn(worker.run(first)));
         pods.insert(uid, Entry { pod, sender, task });
     }
 

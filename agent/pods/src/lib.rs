@@ -7,12 +7,13 @@
 //! [`status`] a state as the kubelet would report it; [`spec`] a pod's container as the runtime takes it, with
 //! [`env`], [`security`], [`resources`] and [`etc`]; [`worker`] the task that carries out effects; [`prober`] what
 //! probes and hooks ask of a container; [`fleet`] all
-//! pods of the node; [`log_link`] where log collectors look; [`old_log`] what they need no longer; [`record`] what survives the agent; [`node`] the Node's own status, with
-//! [`pressure`], [`eviction`] and [`storage`]; [`event`] core/v1 Events.
+//! pods of the node; [`names`] what a pod may be called; [`log_link`] where log collectors look; [`old_log`] what they need no longer; [`record`] what survives the agent; [`node`] the Node's own status, with
+//! [`pressure`], [`admission`], [`eviction`] and [`storage`]; [`event`] core/v1 Events.
 //!
 //! Absent on purpose: nothing here knows a container
 //! runtime, a registry or netlink; nothing waits for the control plane.
 
+pub mod admission;
 pub mod env;
 pub mod etc;
 pub mod event;
@@ -20,6 +21,7 @@ pub mod eviction;
 pub mod fleet;
 pub mod log_link;
 pub mod machine;
+pub mod names;
 pub mod node;
 pub mod old_log;
 pub mod ports;

@@ -172,6 +172,20 @@ pub struct Failure {
     pub disrupted: bool,
 }
 
+/// What the kubelet puts before the reason for which it does not take a pod.
+const REJECTED: &str = "Pod was rejected: ";
+
+impl Failure {
+    fn rejection(message: &str) -> Self {
+        Self { reason: EVICTED.to_owned(), message: format!("{REJECTED}{message}"), disrupted: false }
+    }
+
+    /// Whether the node did not take the pod: it has no containers, and tells of none.
+    pub fn is_rejection(&self) -> bool {
+        self.message.starts_with(REJECTED)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub stage: Stage,
@@ -209,8 +223,10 @@ pub enum Event {
     Removed,
     /// The node is being stopped.
     Halt,
-    /// Refused by this node.
-    Reject(Failure),
+    /// Refused by this node, which is short of what the pod would take.
+    Reject {
+        message: String,
+    },
     /// The pod takes what the node runs short of, or more than it may.
     Evict {
         message: String,

@@ -72,8 +72,8 @@ impl Asks {
 
     pub fn limits(&self) -> Limits {
         let quota = self.cpu_limit_milli.filter(|milli| *milli > 0);
-        let quota = quota.map(|milli| (milli * (QUOTA_PERIOD_US as i64) / 1000).max(QUOTA_US_MIN));
-        let shares = (self.cpu_request_milli.unwrap_or(0) * SHARES_PER_CORE / 1000).max(SHARES_MIN);
+        let quota = quota.map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US as i64) / 1000).max(QUOTA_US_MIN));
+        let shares = (self.cpu_request_milli.unwrap_or(0).saturating_mul(SHARES_PER_CORE) / 1000).max(SHARES_MIN);
         Limits {
             cpu_shares: u64::try_from(shares).ok(),
             cpu_quota_us: quota,
@@ -109,17 +109,17 @@ pub fn qos(pod: &Pod) -> QosClass {
 /// The most that the containers which run at a time take; None where one does not say.
 pub(crate) fn most(spec: &PodSpec, of: impl Fn(&Container) -> Option<i64>) -> Option<i64> {
     // Sidecars run beside all that comes after them.
-    let (mut starting, mut sidecars) = (0, 0);
+    let (mut starting, mut sidecars) = (0, 0_i64);
     for container in spec.init_containers.iter().flatten() {
         let one = of(container)?;
         if container.restart_policy.as_deref() == Some("Always") {
-            sidecars += one;
+            sidecars = sidecars.saturating_add(one);
         }
         let beside = if container.restart_policy.as_deref() == Some("Always") { 0 } else { one };
-        starting = starting.max(sidecars + beside);
+        starting = starting.max(sidecars.saturating_add(beside));
     }
-    let running = spec.containers.iter().map(of).sum::<Option<i64>>()?;
-    Some(starting.max(running + sidecars))
+    let running = spec.containers.iter().try_fold(sidecars, |sum, one| Some(sum.saturating_add(of(one)?)))?;
+    Some(starting.max(running))
 }
 
 /// What the pod asks for of a resource that is counted in whole units.
@@ -148,8 +148,8 @@ pub fn oom_score_adj(qos: QosClass, asks: &Asks, node_memory_bytes: i64) -> i32 
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
         QosClass::Burstable => {
-            let request = asks.memory_request_bytes.unwrap_or(0);
-            let score = 1000 - 1000 * request / node_memory_bytes.max(1);
+            let request = asks.memory_request_bytes.unwrap_or(0).max(0);
+            let score = 1000 - 1000_i64.saturating_mul(request) / node_memory_bytes.max(1);
             i32::try_from(score.clamp(3, 999)).expect("clamped")
         }
     }

@@ -7,7 +7,7 @@ use control_api::view::core::{
 };
 use jiff::Timestamp;
 
-use crate::machine::{self, Ended, Phase, Role, Slot, Stage, State};
+use crate::machine::{self, Ended, Failure, Phase, Role, Slot, Stage, State};
 use crate::ports::PodFacts;
 use crate::resources;
 use crate::spec;
@@ -20,7 +20,8 @@ pub fn render(pod: &Pod, state: &State, facts: &PodFacts, previous: Option<&PodS
     let (phase, verdict) = (phase(pod, state), verdict(pod, state));
     let has_init = state.slots.iter().any(|slot| matches!(slot.role, Role::Init | Role::Sidecar));
     let statuses = |roles: &[Role]| -> Vec<ContainerStatus> {
-        let slots = state.slots.iter().filter(|slot| roles.contains(&slot.role));
+        let rejected = state.failure.as_ref().is_some_and(Failure::is_rejection);
+        let slots = state.slots.iter().filter(|slot| roles.contains(&slot.role) && !rejected);
         slots.map(|slot| container_status(pod, slot, has_init)).collect()
     };
     let init = statuses(&[Role::Init, Role::Sidecar]);

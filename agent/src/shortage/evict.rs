@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_pods::admission::is_critical;
 use agent_pods::eviction::{Candidate, Share, first_to_go, message};
 use agent_pods::machine::{Phase, Role, Stage, State, container};
 use agent_pods::pressure::{Room, Signal};
@@ -11,10 +12,7 @@ use control_api::view::core::Pod;
 
 use super::measure;
 use crate::daemon::Node;
-use crate::static_pods::is_static;
 
-/// That of `system-cluster-critical`: such pods are not evicted.
-const CRITICAL_PRIORITY: i64 = 2_000_000_000;
 /// As long as the kubelet waits for what an evicted pod took, before it looks whether that was enough.
 const END: Duration = Duration::from_secs(30);
 
@@ -41,7 +39,7 @@ pub async fn end(node: &Node, uid: &str, message: &str, disrupted: bool) {
 
 /// What is known of a pod that could be evicted: it runs, does not end already, and is not the node's or the system's own.
 pub fn running(node: &Node, pod: &Pod) -> Option<State> {
-    if priority(pod) >= CRITICAL_PRIORITY || is_static(pod) {
+    if is_critical(pod) {
         return None;
     }
     let state = node.fleet.state(pod.metadata.uid.as_deref()?)?;

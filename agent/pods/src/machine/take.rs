@@ -30,7 +30,7 @@ impl Step<'_> {
                 self.state.halted = true;
                 self.stop_within(self.grace_seconds());
             }
-            Event::Reject(failure) => self.fail(failure),
+            Event::Reject { message } => self.rejected(message),
             Event::Evict { message, disrupted } => self.evicted(message, disrupted),
             Event::Mounted if self.state.stage == Stage::Mounting => self.mounted(),
             Event::MountFailed(message) if self.state.stage == Stage::Mounting => {
@@ -210,6 +210,11 @@ impl Step<'_> {
         self.note(true, EVICTED, message.clone());
         self.state.failure.get_or_insert(Failure { reason: EVICTED.to_owned(), message, disrupted });
         self.stop_within(EVICTED_GRACE_SECONDS);
+    }
+
+    fn rejected(&mut self, message: String) {
+        self.note(true, EVICTED, message.clone());
+        self.fail(Failure::rejection(&message));
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
