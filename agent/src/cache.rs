@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use agent_pods::node::memory_room;
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use control_api::view::View;
 use control_api::view::core::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
@@ -38,23 +39,57 @@ const NO_NAMESPACE: &str = "_";
 /// A change of a shared object is on disk after this; after a power cut sooner than that the older one is.
 const WRITE_AFTER: Duration = Duration::from_secs(30);
 
+/// What is kept in all, and no more than an eighth of the machine's memory.
+const BYTES_MAX: usize = 64 << 20;
+/// What an object costs beside its bytes.
+const OVERHEAD_BYTES: usize = 256;
+/// The longest name of Kubernetes.
+const NAME_BYTES_MAX: usize = 253;
+
 /// Resource, namespace and name.
 pub type Key = (String, String, String);
 
 /// Files `DIR/cache/RESOURCE/NAMESPACE/NAME.json`.
 pub struct Cache {
     dir: PathBuf,
-    objects: Mutex<HashMap<Key, Bytes>>,
+    bytes_max: usize,
+    objects: Mutex<Objects>,
     /// Objects that are newer, or gone, than their files say: shared ones, and others that found no room.
     unwritten: Mutex<HashSet<Key>>,
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Objects {
+    all: HashMap<Key, Bytes>,
+    /// Of all of them, as `size` counts.
+    bytes: usize,
+}
+
+impl Objects {
+    /// Whether this is something new.
+    fn insert(&mut self, key: Key, kept: Bytes) -> bool {
+        self.bytes += size(&key, kept.len());
+        let (named, old) = (size(&key, 0), self.all.insert(key, kept.clone()));
+        self.bytes -= old.as_ref().map_or(0, |old| named + old.len());
+        old.as_ref() != Some(&kept)
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let old = self.all.remove(key);
+        self.bytes -= old.map_or(0, |old| size(key, old.len()));
+    }
+}
+
+fn size((resource, namespace, name): &Key, bytes: usize) -> usize {
+    resource.len() + namespace.len() + name.len() + bytes + OVERHEAD_BYTES
 }
 
 impl Cache {
     /// Reads what is there; a file that cannot be read or was torn is passed over, since the server has it too.
     pub fn open(dir: PathBuf) -> Result<Self> {
         durable::private_folder(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let mut objects = HashMap::new();
+        let mut objects = Objects::default();
         for resource in OWN.into_iter().chain(SHARED) {
             let Ok(namespaces) = fs::read_dir(dir.join(resource)) else { continue };
             for namespace in namespaces.flatten() {
@@ -74,18 +109,39 @@ impl Cache {
                 }
             }
         }
-        Ok(Self { dir, objects: Mutex::new(objects), unwritten: Mutex::default(), changed: Notify::new() })
+        let share = usize::try_from(memory_room().whole / 8).unwrap_or(usize::MAX);
+        let bytes_max = BYTES_MAX.min(share);
+        Ok(Self { dir, bytes_max, objects: Mutex::new(objects), unwritten: Mutex::default(), changed: Notify::new() })
     }
 
-    fn objects(&self) -> MutexGuard<'_, HashMap<Key, Bytes>> {
+    fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Whether an object of so many bytes can be kept beside all others.
+    pub fn has_room(&self, key: &Key, bytes: usize) -> bool {
+        let objects = self.objects();
+        let old = objects.all.get(key).map_or(0, |old| size(key, old.len()));
+        objects.bytes - old + size(key, bytes) <= self.bytes_max
+    }
+
+    /// Whether it could be kept if there were only `others`.
+    pub fn would_hold(&self, others: &HashSet<Key>, key: &Key, bytes: usize) -> bool {
+        let objects = self.objects();
+        let others = others.iter().filter(|other| *other != key);
+        let sizes = others.filter_map(|other| Some(size(other, objects.all.get(other)?.len())));
+        sizes.sum::<usize>() + size(key, bytes) <= self.bytes_max
     }
 
     /// Whether anything but a pod's own status has changed; only then is it written.
     pub fn put(&self, key: &Key, json: &[u8]) -> Result<bool> {
         let path = self.path(key)?;
         let kept = Bytes::from(essential(&key.0, json)?);
-        if self.objects().insert(key.clone(), kept.clone()).as_ref() == Some(&kept) {
+        if !self.objects().insert(key.clone(), kept.clone()) {
             return Ok(false);
         }
         if is_shared(&key.0) {
@@ -143,7 +199,7 @@ impl Cache {
     pub fn write_shared(&self) {
         let keys = std::mem::take(&mut *self.unwritten());
         for key in keys {
-            let kept = self.objects().get(&key).cloned();
+            let kept = self.objects().all.get(&key).cloned();
             let written = self.path(&key).and_then(|path| match kept {
                 None => remove(&path),
                 Some(bytes) => {
@@ -159,36 +215,32 @@ impl Cache {
         }
     }
 
-    fn path(&self, (resource, namespace, name): &Key) -> Result<PathBuf> {
+    fn path(&self, key: &Key) -> Result<PathBuf> {
+        ensure!(is_name(key), "{key:?} is no name of an object");
+        let (resource, namespace, name) = key;
         let namespace = if namespace.is_empty() { NO_NAMESPACE } else { namespace };
-        // Names of Kubernetes hold none of these; what comes over a wire is looked at all the same.
-        for part in [resource, namespace, name] {
-            if part.is_empty() || part.starts_with('.') || part.contains(['/', '\0']) {
-                anyhow::bail!("{part:?} is no name of an object");
-            }
-        }
         Ok(self.dir.join(resource).join(namespace).join(format!("{name}.json")))
     }
 
     pub fn keys(&self) -> Vec<Key> {
-        self.objects().keys().cloned().collect()
+        self.objects().all.keys().cloned().collect()
     }
 
     pub fn pods(&self) -> Vec<Pod> {
         let objects = self.objects();
-        let pods = objects.iter().filter(|((resource, ..), _)| resource == "pods");
+        let pods = objects.all.iter().filter(|((resource, ..), _)| resource == "pods");
         pods.filter_map(|(_, json)| View::parse(json).ok()).collect()
     }
 
     /// What every node is told, as it was told last.
     pub fn shared(&self) -> Vec<(Key, Bytes)> {
         let objects = self.objects();
-        objects.iter().filter(|(key, _)| is_shared(&key.0)).map(|(key, json)| (key.clone(), json.clone())).collect()
+        objects.all.iter().filter(|(key, _)| is_shared(&key.0)).map(|(key, json)| (key.clone(), json.clone())).collect()
     }
 
     fn get<T: View>(&self, resource: &str, namespace: &str, name: &str) -> Option<T> {
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        let json = self.objects().get(&key).cloned()?;
+        let json = self.objects().all.get(&key).cloned()?;
         T::parse(&json).ok()
     }
 
@@ -214,7 +266,8 @@ impl Cache {
 
     pub fn services(&self, namespace: &str) -> Vec<Service> {
         let objects = self.objects();
-        let services = objects.iter().filter(|((resource, space, _), _)| resource == "services" && space == namespace);
+        let services =
+            objects.all.iter().filter(|((resource, space, _), _)| resource == "services" && space == namespace);
         services.filter_map(|(_, json)| View::parse(json).ok()).collect()
     }
 
@@ -239,6 +292,17 @@ impl agent_pods::ports::Objects for Cache {
     fn services(&self, namespace: &str) -> Vec<Service> {
         self.services(namespace)
     }
+}
+
+/// Names of Kubernetes hold none of these; what comes over a wire is looked at all the same, since it becomes a path.
+pub fn is_name((resource, namespace, name): &Key) -> bool {
+    let plain = |part: &str| part.len() <= NAME_BYTES_MAX && !part.starts_with('.') && !part.contains(['/', '\0']);
+    [resource, namespace, name].into_iter().all(|part| plain(part)) && !resource.is_empty() && !name.is_empty()
+}
+
+/// Kinds that are kept; a newer server may tell of more.
+pub fn is_known(resource: &str) -> bool {
+    is_shared(resource) || OWN.contains(&resource)
 }
 
 pub fn is_shared(resource: &str) -> bool {

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod config;
 mod daemon;
+mod desired;
 mod doctor;
 mod exec;
 mod followers;

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 /// Events that wait for a server; the oldest are dropped.
 const EVENTS_MAX: usize = 1000;
+/// Ends of pods that wait for a server: more than a node has pods. What is not told is asked for again by the server.
+const GONE_MAX: usize = 2000;
 
 #[derive(Default)]
 struct Waiting {
@@ -76,13 +78,13 @@ impl Outbox {
                 Report::Mirror { uid, .. } => {
                     waiting.mirrors.entry(uid.clone()).or_insert(report);
                 }
-                Report::PodGone { .. } => waiting.gone.push(report),
+                Report::PodGone { .. } if waiting.gone.len() < GONE_MAX => waiting.gone.push(report),
                 Report::VolumeGone { uid, .. } => drop(waiting.volumes.insert(uid.clone(), report)),
                 Report::Event { .. } => waiting.events.push_back(report),
                 Report::NodeStatus { .. } => {
                     waiting.node.get_or_insert(report);
                 }
-                Report::Heartbeat { .. } => {}
+                Report::PodGone { .. } | Report::Heartbeat { .. } => {}
             }
         }
         let excess = waiting.events.len().saturating_sub(EVENTS_MAX);
@@ -100,7 +102,11 @@ impl agent_pods::ports::Reporter for Outbox {
 
     fn pod_gone(&self, namespace: &str, name: &str, uid: &str) {
         let report = Report::PodGone { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() };
-        self.waiting().gone.push(report);
+        let mut waiting = self.waiting();
+        if waiting.gone.len() < GONE_MAX {
+            waiting.gone.push(report);
+        }
+        drop(waiting);
         self.filled.notify_one();
     }
 

@@ -1,27 +1,28 @@
 //! The node's side of its session with a server: desired state in, news out, streams served; again and again.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_pods::ports::Clock;
 use anyhow::{Context, Result, bail};
-use control_api::local_path;
-use control_api::view::{View, core::Pod};
 use control_wire::addresses;
-use control_wire::{Accepted, Hello, Incoming, Link, Report, ReportStream, Sync, SyncStream};
+use control_wire::{Accepted, Hello, Incoming, Link, Report, ReportStream, StreamError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::adapters::{self, SystemClock};
-use crate::cache::{Key, is_shared};
 use crate::daemon::{Node, node_images, own_address};
+use crate::desired::{self, Position};
 use crate::membership::{Membership, jitter};
-use crate::{attach, exec, forward, strays, tokens, usage};
+use crate::{attach, exec, forward, tokens, usage};
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The longest pause before a server that accepts and then fails is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// A session that lasted so long was a good one.
+const GOOD_AFTER: Duration = Duration::from_secs(30);
 /// An acknowledgement after a change of address takes longer only where the path is gone.
 const REBIND_SECONDS_MAX: u64 = 2;
 /// With a heartbeat before it and a new connection after it this is less than the 50 s that make a node NotReady.
@@ -35,15 +36,6 @@ pub struct Uplink {
     node: Value,
     status: Value,
     addresses: watch::Receiver<Vec<IpAddr>>,
-}
-
-/// Where the desired state was left off.
-#[derive(Default)]
-struct Position {
-    revision: u64,
-    epoch: u64,
-    /// After a reset: what was sent since. What is not in it when it ends is gone.
-    seen: Option<HashSet<Key>>,
 }
 
 impl Uplink {
@@ -81,6 +73,7 @@ impl Uplink {
 
     pub async fn run(mut self, node: Node, mut connected: Option<Link>) {
         let mut position = Position::default();
+        let mut pause = PAUSE_MIN;
         loop {
             let link = match connected.take() {
                 Some(link) => link,
@@ -94,26 +87,28 @@ impl Uplink {
                 }
             };
             tracing::info!(server = %link.remote_address(), "connected");
+            let begun = Instant::now();
             let ended = self.session(&node, &link, &mut position).await;
             if let Err(error) = ended {
                 tracing::warn!(error = format!("{error:#}"), "connection to the server ended");
             }
             // A server that accepts and then fails at once must not be asked in a tight loop.
-            tokio::time::sleep(PAUSE_MIN.mul_f64(jitter())).await;
+            pause = if begun.elapsed() > GOOD_AFTER { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            tokio::time::sleep(pause.mul_f64(jitter())).await;
         }
     }
 
     async fn session(&mut self, node: &Node, link: &Link, position: &mut Position) -> Result<()> {
-        position.seen = None;
+        position.begin();
         let reports = link.report().await?;
-        let desired = link.sync(position.revision, position.epoch).await?;
+        let stream = link.sync(position.revision, position.epoch).await?;
         node.outbox.node_status(serde_json::to_vec(&self.status)?);
         node.fleet.moved(self.own_addresses()).await;
         node.static_pods.report(&node.outbox);
         node.fleet.report().await;
         let membership = self.membership.clone();
         tokio::select! {
-            ended = follow(node, desired, position) => ended,
+            ended = desired::follow(node, stream, position) => ended,
             ended = self.tell(node, link, reports) => ended,
             () = membership.renewals(link) => Ok(()),
             ended = serve(node, link) => ended,
@@ -151,7 +146,7 @@ impl Uplink {
             if beat {
                 next = Instant::now() + HEARTBEAT;
                 let now = SystemClock.now();
-                stream.send(&Report::Heartbeat { time_ms: now.as_millisecond() }).await?;
+                in_time(stream.send(&Report::Heartbeat { time_ms: now.as_millisecond() })).await?;
                 let moved = self.refresh_addresses();
                 let (images, pressure) = (node_images(&node.images), node.shortage.pressure());
                 let mut status = node.machine.status(&images, pressure, Some(&self.status), now);
@@ -166,15 +161,19 @@ impl Uplink {
             }
             let mut batch = Batch { node, reports: node.outbox.take() };
             for report in &batch.reports {
-                stream.send(report).await?;
+                in_time(stream.send(report)).await?;
             }
-            // Without an answer for so long the server is gone or elsewhere; the transport alone would tell much later.
-            match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), stream.flushed()).await {
-                Ok(flushed) => flushed?,
-                Err(_) => bail!("the server does not answer"),
-            }
+            in_time(stream.flushed()).await?;
             batch.reports.clear();
         }
+    }
+}
+
+/// Without an answer for so long the server is gone or elsewhere; the transport alone would tell much later.
+async fn in_time(told: impl Future<Output = Result<(), StreamError>>) -> Result<()> {
+    match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), told).await {
+        Ok(told) => Ok(told?),
+        Err(_) => bail!("the server does not answer"),
     }
 }
 
@@ -188,105 +187,6 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.node.outbox.give_back(std::mem::take(&mut self.reports));
     }
-}
-
-async fn follow(node: &Node, mut desired: SyncStream, position: &mut Position) -> Result<()> {
-    while let Some(frame) = desired.next().await? {
-        match frame {
-            Sync::Reset { epoch } => {
-                position.epoch = epoch;
-                position.seen = Some(HashSet::new());
-            }
-            Sync::Put { resource, namespace, name, json, .. } => {
-                let key = (resource, namespace, name);
-                put(node, &key, &json).await;
-                if let Some(seen) = &mut position.seen {
-                    seen.insert(key);
-                }
-            }
-            Sync::Delete { resource, namespace, name, .. } => remove(node, &(resource, namespace, name)).await,
-            Sync::Synced { revision, epoch } => {
-                (position.revision, position.epoch) = (revision, epoch);
-                let everything = position.seen.take();
-                if let Some(seen) = &everything {
-                    forget_others(node, seen).await;
-                }
-                node.followers.flush().await;
-                if everything.is_some() {
-                    node.followers.synced();
-                }
-            }
-        }
-    }
-    bail!("the server ended the desired state")
-}
-
-async fn put(node: &Node, key: &Key, json: &[u8]) {
-    let changed = node.cache.put(key, json).unwrap_or_else(|error| {
-        tracing::warn!(?key, error = format!("{error:#}"), "an object is not kept on disk");
-        true
-    });
-    if key.0 == "persistentvolumes" {
-        reclaim(node, json);
-    } else if is_shared(&key.0) {
-        node.followers.put(key, json);
-    } else if key.0 == "pods" {
-        match Pod::parse(json) {
-            Ok(pod) => {
-                if node.static_pods.take_mirror(&pod, &node.outbox) {
-                    return;
-                }
-                // Policies that came with it are in force before its first packet, and Services that were there before.
-                node.followers.ready().await;
-                node.fleet.put(pod).await;
-            }
-            Err(error) => tracing::error!(?key, %error, "a pod cannot be read"),
-        }
-    } else if changed {
-        node.fleet.refresh(&key.1).await;
-    }
-}
-
-/// Removes the data of a volume that is on its way out and lies here, and says so; asked again, it says so again.
-fn reclaim(node: &Node, json: &[u8]) {
-    let Ok(volume) = serde_json::from_slice::<Value>(json) else { return };
-    if !local_path::is_to_be_removed(&volume) || local_path::hostname(&volume) != Some(&node.machine.name) {
-        return;
-    }
-    let (volumes, outbox) = (node.volumes.clone(), node.outbox.clone());
-    let name = volume["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let uid = volume["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    // Beside the stream: a folder of many files takes its time.
-    tokio::task::spawn_blocking(move || match volumes.remove_data(&volume) {
-        Ok(()) => {
-            tracing::info!(name, "a volume's data is removed");
-            outbox.volume_gone(&name, &uid);
-        }
-        Err(error) => tracing::error!(name, error = error.in_words(), "a volume's data cannot be removed"),
-    });
-}
-
-async fn remove(node: &Node, key: &Key) {
-    if let Err(error) = node.cache.remove(key) {
-        tracing::warn!(?key, error = format!("{error:#}"), "an object is not removed from disk");
-    }
-    if is_shared(&key.0) {
-        node.followers.remove(key);
-    }
-    if key.0 == "pods" && node.static_pods.mirror_is_gone(key, &node.outbox) {
-        node.fleet.report().await;
-    } else if key.0 == "pods" {
-        node.fleet.remove(&key.1, &key.2).await;
-    }
-}
-
-async fn forget_others(node: &Node, seen: &HashSet<Key>) {
-    for key in node.cache.keys() {
-        if !seen.contains(&key) {
-            remove(node, &key).await;
-        }
-    }
-    strays::remove(node).await;
 }
 
 async fn serve(node: &Node, link: &Link) -> Result<()> {

@@ -65,7 +65,7 @@ fn certificate(key: &NodeKey) -> Vec<u8> {
 fn find(folder: &Path) -> Contents {
     let mut found = Contents::new();
     let cache = Cache::open(cache_folder(folder)).unwrap();
-    for ((resource, namespace, name), json) in cache.objects().iter() {
+    for ((resource, namespace, name), json) in cache.objects().all.iter() {
         let object: Value = serde_json::from_slice(json).unwrap();
         found.insert(format!("{resource}/{namespace}/{name}"), object["data"]["v"].as_str().unwrap().to_owned());
     }

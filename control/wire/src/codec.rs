@@ -12,6 +12,8 @@ const LENGTH_BYTES: usize = 4;
 const READ_BYTES_MAX: usize = 64 << 10;
 /// An idle reader gives back a buffer larger than this.
 const IDLE_BUFFER_BYTES_MAX: usize = 4 << 10;
+/// More than anybody reads of what a peer says.
+const WORDS_CHARS_MAX: usize = 1000;
 /// Sent with a stop or reset; the protocol gives it no meaning.
 pub(crate) const NO_CODE: VarInt = VarInt::from_u32(0);
 
@@ -50,6 +52,12 @@ impl From<quinn::WriteError> for StreamError {
             _ => Self::Closed,
         }
     }
+}
+
+/// What a peer says, as it may stand in a log or on a console.
+pub(crate) fn words(message: &str) -> String {
+    let plain = message.chars().map(|one| if one.is_control() { ' ' } else { one });
+    plain.take(WORDS_CHARS_MAX).collect()
 }
 
 /// Appends one frame to `out`.
@@ -224,6 +232,13 @@ mod tests {
         assert_eq!(out, [7]);
         let mut buffer = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
         assert!(matches!(decode::<Ack>(&mut buffer), Err(StreamError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_peers_words_move_no_cursor_and_fill_no_log() {
+        let said = words(&format!("no\u{1b}[2J\n{}", "x".repeat(FRAME_BYTES_MAX)));
+        assert!(said.starts_with("no [2J xx"), "{}", &said[..20]);
+        assert_eq!(said.len(), WORDS_CHARS_MAX);
     }
 
     proptest! {

@@ -16,6 +16,8 @@ use crate::usage::UsageReply;
 const EXEC_FRAMES_MAX: usize = 16;
 /// A stream's first frame comes with it or soon after.
 const REQUEST_SECONDS_MAX: u64 = 10;
+/// Requests without sense, one after the other; with more the session ends.
+const UNREADABLE_MAX: usize = 100;
 
 /// One stream that the server opened.
 #[derive(Debug)]
@@ -28,9 +30,10 @@ pub enum Incoming {
     Usage(UsageRequest, UsageReply),
 }
 
-/// Takes the next stream that can be understood; one that cannot is closed.
+/// Takes the next stream that can be understood; one that cannot is closed. A newer server may ask for what this agent
+/// does not know; one that asks for nothing else is none.
 pub(crate) async fn accept(connection: &quinn::Connection) -> Result<Incoming, StreamError> {
-    loop {
+    for _ in 0..UNREADABLE_MAX {
         let (writer, reader) = connection.accept_bi().await.map_err(StreamError::Lost)?;
         let (writer, mut reader) = (FrameWriter::new(writer), FrameReader::new(reader));
         match reader.expect::<Request>(REQUEST_SECONDS_MAX).await {
@@ -44,6 +47,7 @@ pub(crate) async fn accept(connection: &quinn::Connection) -> Result<Incoming, S
             Err(error) => tracing::warn!(%error, "a request of the server cannot be read"),
         }
     }
+    Err(StreamError::Unexpected("one request after the other that cannot be read"))
 }
 
 /// Where the lines of a log go.

@@ -1,6 +1,6 @@
 //! The agent's side of joining: a token and a key in, an identity out; and of renewing what was given then.
 
-use crate::codec::StreamError;
+use crate::codec::{StreamError, words};
 use crate::frame::{JoinAnswer, JoinRequest, Opening, PROTOCOL, RenewRequest};
 use crate::identity::{Identity, KeyError, NodeKey};
 use crate::link::{ANSWER_SECONDS_MAX, ConnectError, Link, client_config};
@@ -122,7 +122,7 @@ pub(crate) struct Certified {
 impl Certified {
     pub(crate) fn of(answer: JoinAnswer, key: &NodeKey) -> Result<Self, JoinError> {
         match answer {
-            JoinAnswer::Refused { message } => Err(JoinError::Refused { message }),
+            JoinAnswer::Refused { message } => Err(JoinError::Refused { message: words(&message) }),
             JoinAnswer::Waiting { .. } => Err(JoinError::Stream(StreamError::Unexpected("to wait for an approval"))),
             JoinAnswer::Admitted { certificate, .. } if !Identity::fits(key, &certificate) => {
                 Err(JoinError::WrongCertificate)

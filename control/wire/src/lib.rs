@@ -7,7 +7,7 @@
 //! [`durable`] how small files reach the disk, [`addresses`] this machine's own, [`discovery`] clusters on the LAN,
 //! [`supervisor`] what systemd is told, [`transport`] limits and sockets.
 //!
-//! The agent's side: [`join`] with a token or [`pending`] without, then [`link`] with its [`sync`], [`report`] and [`incoming`] streams. The server's side:
+//! The agent's side: [`join`] with a token or [`pending`] without, then [`link`] (which looks at the `network` that it is told) with its [`sync`], [`report`] and [`incoming`] streams. The server's side:
 //! [`listener`] accepts, [`petition`] asks for a certificate, [`session`] is one node's connection, [`request`] the streams it opens towards the node, [`platforms`] and [`usage`] two of them,
 //! [`pipe`] those that end up as plain bytes.
 //!
@@ -25,6 +25,7 @@ pub mod incoming;
 pub mod join;
 pub mod link;
 pub mod listener;
+pub(crate) mod network;
 pub mod pending;
 pub mod petition;
 pub mod pipe;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError};
+use crate::codec::{FrameReader, FrameWriter, NO_CODE, StreamError, words};
 use crate::frame::{Accepted, Hello, Opening, PROTOCOL, Welcome};
 use crate::identity::Identity;
 use crate::incoming::{self, Incoming};
+use crate::network;
 use crate::report::ReportStream;
 use crate::sync::SyncStream;
 use crate::transport;
@@ -46,6 +47,8 @@ pub enum ConnectError {
     NotAdmitted { source: quinn::ConnectionError },
     #[error("server refused the node: {message}")]
     Refused { message: String },
+    #[error("server tells of a network that cannot be: {reason}")]
+    Network { reason: String },
     #[error("the node's identity cannot be used")]
     Identity(#[source] rustls::Error),
     #[error("server did not finish the greeting")]
@@ -137,13 +140,17 @@ impl Link {
             reader.expect::<Welcome>(ANSWER_SECONDS_MAX).await
         };
         match answer.await {
-            Ok(Welcome::Accepted(accepted)) if accepted.protocol == PROTOCOL => Ok((self, accepted)),
+            Ok(Welcome::Accepted(accepted)) if accepted.protocol == PROTOCOL => match network::check(&accepted.network)
+            {
+                Ok(()) => Ok((self, accepted)),
+                Err(reason) => Err(ConnectError::Network { reason }),
+            },
             Ok(Welcome::Accepted(Accepted { protocol, server_version, .. })) => {
-                let message =
-                    format!("it is {server_version} and speaks protocol {protocol}, this agent speaks {PROTOCOL}");
+                let version = words(&server_version);
+                let message = format!("it is {version} and speaks protocol {protocol}, this agent speaks {PROTOCOL}");
                 Err(ConnectError::Refused { message })
             }
-            Ok(Welcome::Refused { message }) => Err(ConnectError::Refused { message }),
+            Ok(Welcome::Refused { message }) => Err(ConnectError::Refused { message: words(&message) }),
             Err(StreamError::Lost(source @ quinn::ConnectionError::ConnectionClosed(_))) => {
                 Err(ConnectError::NotAdmitted { source })
             }
@@ -152,10 +159,15 @@ impl Link {
     }
 
     pub(crate) async fn open(&self, opening: &Opening) -> Result<(FrameWriter, FrameReader), StreamError> {
-        let (writer, reader) = self.connection.open_bi().await.map_err(StreamError::Lost)?;
-        let mut writer = FrameWriter::new(writer);
-        writer.send(opening).await?;
-        Ok((writer, FrameReader::new(reader)))
+        let opened = async {
+            let (writer, reader) = self.connection.open_bi().await.map_err(StreamError::Lost)?;
+            let mut writer = FrameWriter::new(writer);
+            writer.send(opening).await?;
+            Ok((writer, FrameReader::new(reader)))
+        };
+        // A server may grant neither the stream nor a byte of it, and yet keep the connection.
+        let opened = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), opened).await;
+        opened.unwrap_or(Err(StreamError::Late(ANSWER_SECONDS_MAX)))
     }
 
     /// The desired state, from what a `Synced` frame last said; zeros ask for everything.

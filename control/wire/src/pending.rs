@@ -3,7 +3,7 @@
 //! Nothing is believed of who answers: the approval arrives on the connection that this machine opened, from the CA that
 //! it saw there, whose hash its console shows beside its own key's fingerprint. Without an approval it joins nothing.
 
-use crate::codec::{FrameReader, FrameWriter, StreamError};
+use crate::codec::{FrameReader, FrameWriter, StreamError, words};
 use crate::frame::{JoinAnswer, Opening, PROTOCOL, PendingRequest};
 use crate::identity::{Identity, NodeKey};
 use crate::join::{Certified, JoinError};
@@ -59,7 +59,7 @@ impl Pending {
         let (writer, mut reader) = link.open(&Opening::Pending(request)).await.map_err(JoinError::Stream)?;
         match reader.expect::<JoinAnswer>(ANSWER_SECONDS_MAX).await.map_err(JoinError::Stream)? {
             JoinAnswer::Waiting { .. } => {}
-            JoinAnswer::Refused { message } => return Err(JoinError::Refused { message }),
+            JoinAnswer::Refused { message } => return Err(JoinError::Refused { message: words(&message) }),
             JoinAnswer::Admitted { .. } => {
                 return Err(JoinError::Stream(StreamError::Unexpected("an admission before the wait for it")));
             }
