@@ -77,6 +77,8 @@ mod manifest;
 mod netlink;
 #[path = "../fuzz/targets/patch.rs"]
 mod patch;
+#[path = "../fuzz/targets/pod.rs"]
+mod pod;
 #[path = "../fuzz/targets/probe.rs"]
 mod probe;
 #[path = "../fuzz/targets/quantity.rs"]
@@ -97,6 +99,10 @@ mod shim;
 mod spdy;
 #[path = "../fuzz/targets/token.rs"]
 mod token;
+#[path = "../fuzz/targets/user.rs"]
+mod user;
+#[path = "../fuzz/targets/websocket.rs"]
+mod websocket;
 
 /// xorshift64*: the same inputs in every run, so that what fails fails again.
 struct Chance(u64);
@@ -196,6 +202,7 @@ const TARGETS: &[&str] = &[
     "manifest",
     "netlink",
     "patch",
+    "pod",
     "probe",
     "quantity",
     "query",
@@ -206,6 +213,8 @@ const TARGETS: &[&str] = &[
     "shim",
     "spdy",
     "token",
+    "user",
+    "websocket",
 ];
 
 macro_rules! tried {
@@ -241,6 +250,7 @@ tried! {
     manifest,
     netlink,
     patch,
+    pod,
     probe,
     quantity,
     query,
@@ -251,4 +261,6 @@ tried! {
     shim,
     spdy,
     token,
+    user,
+    websocket,
 }

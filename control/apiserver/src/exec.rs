@@ -50,6 +50,25 @@ impl Wanted {
     }
 }
 
+/// A door for the fuzz target to what a client sends on its channels: how many bytes of input came of it.
+#[cfg(any(fuzzing, debug_assertions))]
+pub async fn fuzz_channels<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(io: S) -> usize {
+    use control_api::stream::ExecInput;
+    let (input, mut inputs) = tokio::sync::mpsc::channel(1);
+    let (process, output) = tokio::sync::mpsc::channel(1);
+    let wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: true };
+    let read = async {
+        let mut bytes = 0;
+        while let Some(input) = inputs.recv().await {
+            bytes += if let ExecInput::Stdin(data) = input { data.len() } else { 0 };
+        }
+        bytes
+    };
+    let ((), bytes) = tokio::join!(channel::join(io, ExecStreams { input, output }, wanted), read);
+    drop(process);
+    bytes
+}
+
 /// `pods/exec`.
 pub async fn answer(api: &Arc<Api>, at: &ResourcePath, incomer: Incomer) -> Result<Response<Body>, Status> {
     let pod = log::pod(api, at)?;

@@ -2,11 +2,16 @@
 #![no_main]
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use control_apiserver::authenticate::certificate_user;
 use control_pki::{Pki, Request, request};
 use control_wire::trust;
 use libfuzzer_sys::fuzz_target;
+use rustls::client::danger::ServerCertVerifier;
+use rustls_pki_types::{ServerName, UnixTime};
+
+const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 static PKI: LazyLock<(tempfile::TempDir, Pki)> = LazyLock::new(|| {
     let folder = tempfile::tempdir_in("/dev/shm").expect("there is memory");
@@ -19,6 +24,13 @@ fuzz_target!(|data: &[u8]| {
         assert!(!user.name.is_empty());
     }
     let _ = (trust::key_hash(data), trust::node_name(data), trust::end_seconds(data));
+    // Any chain that a server shows to who knows nothing yet.
+    let (name, now) = (ServerName::try_from(trust::SERVER_NAME).expect("a name"), UnixTime::since_unix_epoch(NOW));
+    let (leaf, ca) = data.split_at(data.len() / 2);
+    for (leaf, ca) in [(data, data), (leaf, ca)] {
+        let shown = trust::ClusterVerifier::new(trust::Anchor::First);
+        assert!(shown.verify_server_cert(&leaf.into(), &[ca.into()], &name, &[], now).is_err());
+    }
     let _ =
         (Request::from_der(data), Request::read(data), request::check_certificates(data), request::end_seconds(data));
     let pki = &PKI.1;

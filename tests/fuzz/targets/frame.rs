@@ -6,7 +6,8 @@ use control_api::stream::{ExecInput, ExecOutput};
 use control_api::usage::NodeUsage;
 use control_wire::codec::{decode, encode};
 use control_wire::frame::{
-    Ack, JoinAnswer, LogOutput, Opening, PlatformsAnswer, Report, Request, Sync, TokenAnswer, UsageAnswer, Welcome,
+    Ack, ForwardAnswer, JoinAnswer, LogOutput, Opening, PlatformsAnswer, Report, Request, Sync, TokenAnswer,
+    UsageAnswer, Welcome,
 };
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
@@ -24,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
     check::<LogOutput>(data);
     check::<PlatformsAnswer>(data);
     check::<UsageAnswer>(data);
+    check::<ForwardAnswer>(data);
     let _ = serde_json::from_slice::<NodeUsage>(data);
     check::<ExecInput>(data);
     check::<ExecOutput>(data);
