@@ -201,6 +201,30 @@ fn a_node_short_of_something_refuses_what_tolerates_its_taint() {
     assert_eq!(evicted(&lab, "asking"), format!("Pod was rejected: {words}"));
     lab.k("get pod asking --no-headers").shows("Evicted");
     eventually("it is told", 60, || lab.k("get events --field-selector reason=Evicted").out.contains(words.trim_end()));
+    let set = format!(
+        "---\n{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: set}}, spec: {{selector: {{matchLabels: {{app: set}}}}, \
+         template: {{metadata: {{labels: {{app: set}}}}, spec: {{containers: [{{name: main, image: {DEMO}}}]}}}}}}}}\n"
+    );
+    lab.apply(&set).ok();
+    // Made anew after ever longer pauses, and refused each time.
+    eventually("the DaemonSet's pods are refused", 60, || {
+        lab.k("get events --field-selector reason=FailedDaemonPod").out.lines().count() > 1
+    });
+    assert_eq!(lab.field("daemonset set", "{.status.numberReady}"), "0");
+    assert_eq!(lab.k("exec asking -- true").code, 1, "nothing of it ever ran");
+
+    lab.k("delete pod,daemonset --all").ok();
+    lacking(&mut lab, "memory.available");
+    eventually("the Node says so", 60, || condition(&lab, "MemoryPressure") == "True");
+    // Its images went for the sake of the disk.
+    lab.import_demo();
+    eventually("its disk is forgotten", 60, || condition(&lab, "DiskPressure") == "False");
+    let plain = format!("nodeName: n1, containers: [{{name: main, image: {DEMO}}}]");
+    lab.apply(&pod("plain", &plain)).ok();
+    assert_eq!(evicted(&lab, "plain"), "Pod was rejected: The node had condition: [MemoryPressure]. ");
+    // It is taken, and then goes like any other.
+    placed(&lab, "tolerant", "");
+    assert!(evicted(&lab, "tolerant").starts_with("The node was low on resource: memory."));
 }
 
 #[test]
