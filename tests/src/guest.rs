@@ -37,6 +37,9 @@ pub const NODE_MODULES: [&str; 11] = [
     "nft_reject_ipv4",
 ];
 
+/// What the kernel reaches its disks by; ext4 is a part of it.
+pub const DISK_MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
+
 /// The first stage fills a root that pivot_root(2) may leave, which it may not from an initramfs itself.
 const INIT: &str = r#"#!/bin/busybox sh
 if [ "$1" != again ]; then
@@ -142,14 +145,26 @@ impl Guest {
         self.words = format!("{} {word}", self.words);
     }
 
-    /// Plugs in an empty disk: the first is /dev/vda. It needs the modules virtio_pci and virtio_blk. The disk's file on
-    /// this machine is for after the guest's end.
+    /// Plugs in an empty disk: the first is /dev/vda. It needs `DISK_MODULES`. The disk's file on this machine is for
+    /// after the guest's end.
     pub fn plug_disk(&mut self, size_bytes: u64) -> PathBuf {
         let file = self.folder.path().join(format!("disk-{}", self.disks.len()));
         let sized = fs::File::create(&file).and_then(|disk| disk.set_len(size_bytes));
         sized.expect("a sparse file in the test's folder");
         self.disks.push(file.clone());
         file
+    }
+
+    /// Plugs in a disk with an empty ext4 on it, and gives the line that mounts it at `path`.
+    pub fn plug_file_system(&mut self, size_bytes: u64, path: &str) -> String {
+        let disk = self.plug_disk(size_bytes);
+        let name = char::from(b'a' + (self.disks.len() as u8 - 1));
+        // Without its zeroing in the background, which is of no use in a sparse file.
+        let options = ["-q", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard"];
+        Said::by(Command::new("mke2fs").args(options).arg(disk)).ok();
+        self.install_modules(&DISK_MODULES);
+        let load = DISK_MODULES.map(|module| format!("modprobe {module}")).join("; ");
+        format!("{load}; mkdir -p {path}; mount -t ext4 /dev/vd{name} {path}")
     }
 
     /// Boots it, runs a shell script, which ends at the first command that fails, in it and switches it off: what the console showed, when the script ended with 0.

@@ -32,9 +32,10 @@ const LOOK_BY_DEFAULT: &str = "grep -hE '^(Seccomp|CapEff|CapBnd):' /proc/self/s
     mknod /dev/disk b 254 0 2>/dev/null; head -c 1 /dev/disk 2>/dev/null || echo no disk; \
     mknod /dev/log c 1 11 2>/dev/null; (echo a container >/dev/log) 2>/dev/null || echo no kernel log; \
     (echo 1 >/proc/sys/kernel/panic) 2>/dev/null || echo sysctls are read-only; \
-    unshare -m true 2>/dev/null || echo no namespaces";
+    unshare -m true 2>/dev/null || echo no namespaces; \
+    echo x >/dev/null && head -c 3 /dev/zero | wc -c";
 
-const SAID_BY_DEFAULT: [&str; 7] = [
+const SAID_BY_DEFAULT: [&str; 8] = [
     "CapEff:\t00000000a80425fb",
     "CapBnd:\t00000000a80425fb",
     "Seccomp:\t2",
@@ -42,13 +43,25 @@ const SAID_BY_DEFAULT: [&str; 7] = [
     "no kernel log",
     "sysctls are read-only",
     "no namespaces",
+    "3",
 ];
 
-/// Pods `strict`, with everything that can be asked for, and `plain`, with nothing; each with `init` and `main`.
+/// A user with groups of its own and of the pod's, whose volume its group owns.
+const LOOK_AT_USER: &str = "id -u; id -G; grep -hE '^(Seccomp|CapEff):' /proc/self/status; \
+    touch /v/made && stat -c '%u:%g' /v/made; stat -c '%u:%g %a' /v";
+
+const SAID_OF_USER: [&str; 6] =
+    ["1000", "2000 3000 4000", "CapEff:\t0000000000000000", "Seccomp:\t2", "1000:4000", "0:4000 2777"];
+
+/// Pods `strict`, with everything that can be asked for, `plain`, with nothing, and `user`, which runs as one; each with
+/// `init` and `main`.
 pub fn manifest() -> String {
     let strict = "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, \
                   capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, seccompProfile: {type: RuntimeDefault}}";
-    [pod("strict", LOOK, strict), pod("plain", LOOK_BY_DEFAULT, "tty: false")].join("---\n")
+    let user = pod("user", LOOK_AT_USER, "volumeMounts: [{name: v, mountPath: /v}]");
+    let ids = "securityContext: {runAsUser: 1000, runAsGroup: 2000, supplementalGroups: [3000], fsGroup: 4000}";
+    let user = user.replace("spec:\n", &format!("spec:\n  {ids}\n  volumes: [{{name: v, emptyDir: {{}}}}]\n"));
+    [pod("strict", LOOK, strict), pod("plain", LOOK_BY_DEFAULT, "tty: false"), user].join("---\n")
 }
 
 fn pod(name: &str, look: &str, fields: &str) -> String {
@@ -76,10 +89,15 @@ spec:
     )
 }
 
-/// Every look at the two pods as a shell's line with `kubectl`, and what it must say.
+/// Every look at the pods as a shell's line with `kubectl`, and what it must say.
 pub fn looks() -> Vec<(String, String)> {
     let mut looks = Vec::new();
-    for (pod, look, said) in [("strict", LOOK, &SAID[..]), ("plain", LOOK_BY_DEFAULT, &SAID_BY_DEFAULT[..])] {
+    let all = [
+        ("strict", LOOK, &SAID[..]),
+        ("plain", LOOK_BY_DEFAULT, &SAID_BY_DEFAULT),
+        ("user", LOOK_AT_USER, &SAID_OF_USER),
+    ];
+    for (pod, look, said) in all {
         let said = format!("{}\n", said.join("\n"));
         looks.push((format!("kubectl logs {pod} -c init"), said.clone()));
         looks.push((format!("kubectl logs {pod} -c main"), said.clone()));

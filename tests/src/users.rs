@@ -79,3 +79,55 @@ spec:
 "
     )
 }
+
+/// Pods with users of their own for a machine whose kernel maps owners on disks and not in memory: `disk` needs no memory,
+/// `hungry` more than it may have, and `token` has what every pod gets.
+pub fn on_disk() -> String {
+    let fields = "automountServiceAccountToken: false\n  restartPolicy: Never\n  securityContext: {fsGroup: 2000}";
+    let volumes = "volumes: [{name: e, emptyDir: {}}, {name: c, configMap: {name: c}}]";
+    let mounts = "volumeMounts: [{name: e, mountPath: /v/empty}, {name: c, mountPath: /v/config}]";
+    let disk = plain("disk", &format!("{fields}\n  {volumes}"));
+    let disk = disk.replace("'1000']", &format!("'4321'], {mounts}, resources: {{limits: {{memory: 64Mi}}}}"));
+    let hungry = plain("hungry", fields);
+    let hungry = hungry.replace("[sleep, '1000']", "[tail, /dev/zero], resources: {limits: {memory: 16Mi}}");
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {key: shown}\n".to_owned();
+    [config, disk, hungry, plain("token", "")].join("---\n")
+}
+
+/// Lines of the machine's own shell, and what they must say: `disk` has the first ids that are given out.
+pub fn looks_on_disk(agent: &str, data_dir: &str) -> Vec<(String, String)> {
+    let inside = |script: &str| format!("kubectl exec disk -- sh -c '{script}'");
+    let field = |pod: &str, path: &str| {
+        format!("kubectl get pod {pod} -o 'jsonpath={{.status.containerStatuses[0].state.{path}}}'; echo")
+    };
+    let why = "its file system cannot be mounted with a user namespace's ids on this kernel";
+    let owners = "stat -c \"%n %u:%g %a\" /bin /etc/hosts /v/empty /v/config/..data/key; cat /v/config/key; echo";
+    let make = "touch /made /v/empty/made; chown 70000 /made 2>/dev/null || echo no such user; \
+                mknod /dev/disk b 254 0 2>/dev/null || echo no devices; \
+                (echo 1 >/proc/sys/vm/drop_caches) 2>/dev/null || echo no sysctls";
+    let limit = "cat /sys/fs/cgroup/memory.max; grep Seccomp: /proc/self/status";
+    let looks = [
+        (inside(WHO), "0 0 65536 65536 0 65536 65536"),
+        (inside(limit), "67108864\nSeccomp:\t2"),
+        (
+            inside(owners),
+            "/bin 0:0 755\n/etc/hosts 0:0 644\n/v/empty 0:2000 2777\n/v/config/..data/key 0:2000 644\nshown",
+        ),
+        (inside(make), "no such user\nno devices\nno sysctls"),
+        ("stat -c %u:%g /proc/$(pgrep -f '^sleep 4321')".to_owned(), "65536:65536"),
+        (format!("stat -c %u:%g {data_dir}/containers/*/upper/made"), "65536:65536"),
+        (format!("stat -c %u:%g {data_dir}/pods/*/volumes/e/made"), "0:2000"),
+        (field("hungry", "terminated.reason"), "OOMKilled"),
+        (field("token", "waiting.reason"), "CreateContainerError"),
+        (format!("{} | grep -o \"{why}\"", field("token", "waiting.message")), why),
+        (
+            "kubectl get node guest -o 'jsonpath={.status.runtimeHandlers[0].features}'; echo".to_owned(),
+            r#"{"recursiveReadOnlyMounts":true,"userNamespaces":false}"#,
+        ),
+        (
+            format!("{agent} --data-dir {data_dir} doctor | grep -c '^look .*hostUsers: false run without a Secret'"),
+            "1",
+        ),
+    ];
+    looks.into_iter().map(|(line, said)| (line, format!("{said}\n"))).collect()
+}

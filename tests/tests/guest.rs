@@ -10,6 +10,10 @@ use tests::guest::{Guest, NODE_MODULES};
 use tests::isolation;
 use tests::program::{built, kubectl};
 use tests::registry::demo_archive;
+use tests::users;
+
+/// As far as it is written to: the file is sparse.
+const DISK_BYTES: u64 = 512 << 20;
 
 /// The newest build of a test program: cargo gives it a name with a hash, and keeps older ones.
 fn suite(name: &str) -> PathBuf {
@@ -28,15 +32,25 @@ fn suite(name: &str) -> PathBuf {
 
 #[test]
 fn containers_are_made_limited_and_isolated_on_cgroup_v2() {
-    let guest = Guest::new();
+    let mut guest = Guest::new();
+    let mount = guest.plug_file_system(DISK_BYTES, "/disk");
     let suite = suite("containers");
     guest.install(&built("runtime-roles"));
     guest.install(&suite);
-    let shown = guest.run(&format!("{} --test-threads 2", suite.display()), 170);
-    assert!(shown.contains("test result: ok."), "{shown}");
-    for test in ["devices_that_a_container_makes_itself_cannot_be_opened", "more_memory_than_allowed_is_an_oom_kill"] {
+    // This kernel maps owners on a disk, and not yet in the memory that the root is in.
+    let in_memory = "--nocapture owners_of_what_is_mounted";
+    let script =
+        format!("{mount}\nTMPDIR=/disk {suite} --test-threads 2\n{suite} {in_memory}", suite = suite.display());
+    let shown = guest.run(&script, 170);
+    assert_eq!(shown.matches("test result: ok.").count(), 2, "{shown}");
+    for test in [
+        "devices_that_a_container_makes_itself_cannot_be_opened",
+        "more_memory_than_allowed_is_an_oom_kill",
+        "owners_of_what_is_mounted_are_inside_what_they_are_on_disk",
+    ] {
         assert!(shown.contains(&format!("{test} ... ok")), "{test} did not run:\n{shown}");
     }
+    assert_eq!(shown.matches("refused: this node cannot enforce").count(), 1, "{shown}");
 }
 
 #[test]
@@ -51,13 +65,17 @@ fn a_limit_is_refused_on_a_kernel_whose_memory_cgroup_is_off() {
     assert!(shown.contains("refused: this node cannot enforce"), "{shown}");
 }
 
+/// Where programs keep their data unless they are told otherwise.
+const DATA: &str = "/var/lib/bramble";
+
 /// Waits in the guest's shell: `$1` is what for, the rest is asked each second.
 const AWAIT: &str = "await() { what=$1; shift; n=0; until \"$@\" >/dev/null 2>&1; do \
     [ $n -lt 90 ] || { echo in vain: $what; tail -50 /tmp/up.log; return 1; }; n=$((n+1)); sleep 1; done; }";
 
 #[test]
 fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
-    let guest = Guest::new();
+    let mut guest = Guest::new();
+    let mount = guest.plug_file_system(DISK_BYTES, DATA);
     guest.install_modules(&NODE_MODULES);
     for program in ["bramble", "bramble-agent"] {
         guest.install(&built(program));
@@ -66,29 +84,37 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
     let folder = tempfile::tempdir().unwrap();
     guest.copy(&demo_archive(folder.path(), DEMO), "/demo.tar");
     fs::write(folder.path().join("pods.yaml"), isolation::manifest()).unwrap();
-    guest.copy(&folder.path().join("pods.yaml"), "/pods.yaml");
-    let looks = isolation::looks();
+    fs::write(folder.path().join("users.yaml"), users::on_disk()).unwrap();
+    for manifest in ["pods.yaml", "users.yaml"] {
+        guest.copy(&folder.path().join(manifest), &format!("/{manifest}"));
+    }
+    let (bramble, agent) = (built("bramble"), built("bramble-agent"));
+    let looks = [isolation::looks(), users::looks_on_disk(agent.to_str().unwrap(), DATA)].concat();
     let look = |(number, (line, _)): (usize, &(String, String))| format!("echo '<{number}'; {line}; echo '>{number}'");
     let lines: Vec<_> = looks.iter().enumerate().map(look).collect();
-    let (bramble, agent) = (built("bramble"), built("bramble-agent"));
     let shown = guest.run(
         &format!(
             r#"{AWAIT}
+            {mount}
             ip link add eth0 type veth
             ip addr add 192.168.77.10/24 dev eth0
             ip link set eth0 up
             ip link set veth0 up
             ip route add default via 192.168.77.1 dev eth0
-            {bramble} --data-dir /var/lib/bramble up >/tmp/up.log 2>&1 &
-            export KUBECONFIG=/var/lib/bramble/kubeconfig
+            {bramble} --data-dir {DATA} up >/tmp/up.log 2>&1 &
+            export KUBECONFIG={DATA}/kubeconfig
             await "the API" kubectl get serviceaccount default
             await "a node" kubectl get node guest
             kubectl wait --for=condition=Ready node/guest --timeout=90s
-            {agent} --data-dir /var/lib/bramble image import /demo.tar
+            {agent} --data-dir {DATA} image import /demo.tar
             kubectl run demo --image={DEMO} --image-pull-policy=Never
             kubectl wait --for=condition=Ready pod/demo --timeout=90s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
+            kubectl apply -f /users.yaml
+            kubectl wait --for=condition=Ready pod/disk --timeout=90s || {{ kubectl describe pod; false; }}
             kubectl apply -f /pods.yaml
-            kubectl wait --for=condition=Ready pod/strict pod/plain --timeout=90s || {{ kubectl describe pod; false; }}
+            kubectl wait --for=condition=Ready pod/strict pod/plain pod/user --timeout=90s || {{ kubectl describe pod; false; }}
+            kubectl wait --for=jsonpath={{.status.phase}}=Failed pod/hungry --timeout=90s
+            await "a refusal" sh -c 'kubectl get pod token | grep CreateContainerError'
             {looks}
             ip=$(kubectl get pod demo -o 'jsonpath={{.status.podIP}}')
             printf 'GET / HTTP/1.0\r\n\r\n' | nc $ip 8080"#,

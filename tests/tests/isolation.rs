@@ -16,7 +16,7 @@ use tests::users;
 fn init_containers_containers_and_execs_are_all_isolated() {
     let cluster = Cluster::start();
     cluster.apply(&isolation::manifest()).ok();
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/strict", "pod/plain", "--timeout=60s"]).ok();
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/strict", "pod/plain", "pod/user", "--timeout=60s"]).ok();
     for (line, said) in isolation::looks() {
         let line = line.replacen("kubectl", &kubectl().display().to_string(), 1);
         let looked = Said::by(&mut cluster.kubectl_command(Path::new("sh"), &["-c", &line]));
@@ -67,6 +67,8 @@ fn a_pod_with_users_of_its_own_owns_its_files_and_nothing_of_the_host() {
     }
     cluster.apply(&users::full(host.to_str().unwrap())).ok();
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/full", "--timeout=60s"]).ok();
+    let handlers = cluster.k("get nodes -o jsonpath={.items[0].status.runtimeHandlers}").ok();
+    assert_eq!(handlers, r#"[{"features":{"recursiveReadOnlyMounts":true,"userNamespaces":true}}]"#);
     let first = first_id(&cluster, "full");
     assert!(first >= 65_536);
     let who = format!("0 0 {first} 65536 0 {first} 65536");

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::shell::{self, Shell};
-use super::{Guest, NODE_MODULES, QEMU};
+use super::{DISK_MODULES, Guest, NODE_MODULES, QEMU};
 use crate::program::{Said, eventually};
 
 const PACKAGES: &str = "systemd,systemd-sysv,kmod,libseccomp2";
 const SUITE: &str = "bookworm";
 const DISK_BYTES: u64 = 1 << 30;
 const SHUTDOWN_SECONDS_MAX: u64 = 120;
-const DISK_MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 const INIT: &str = r#"#!/bin/busybox sh
 export PATH=/bin
