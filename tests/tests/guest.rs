@@ -105,15 +105,15 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
             export KUBECONFIG={DATA}/kubeconfig
             await "the API" kubectl get serviceaccount default
             await "a node" kubectl get node guest
-            kubectl wait --for=condition=Ready node/guest --timeout=90s
+            kubectl wait --for=condition=Ready node/guest --timeout=240s
             {agent} --data-dir {DATA} image import /demo.tar
             kubectl run demo --image={DEMO} --image-pull-policy=Never
-            kubectl wait --for=condition=Ready pod/demo --timeout=90s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
+            kubectl wait --for=condition=Ready pod/demo --timeout=240s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
             kubectl apply -f /users.yaml
-            kubectl wait --for=condition=Ready pod/disk --timeout=90s || {{ kubectl describe pod; false; }}
+            kubectl wait --for=condition=Ready pod/disk --timeout=240s || {{ kubectl describe pod; false; }}
             kubectl apply -f /pods.yaml
-            kubectl wait --for=condition=Ready pod/strict pod/plain pod/user --timeout=90s || {{ kubectl describe pod; false; }}
-            kubectl wait --for=jsonpath={{.status.phase}}=Failed pod/hungry --timeout=90s
+            kubectl wait --for=condition=Ready pod/strict pod/plain pod/user --timeout=240s || {{ kubectl describe pod; false; }}
+            kubectl wait --for=jsonpath={{.status.phase}}=Failed pod/hungry --timeout=240s
             await "a refusal" sh -c 'kubectl get pod token | grep CreateContainerError'
             {looks}
             ip=$(kubectl get pod demo -o 'jsonpath={{.status.podIP}}')
