@@ -67,8 +67,8 @@ fn a_pod_with_users_of_its_own_owns_its_files_and_nothing_of_the_host() {
     }
     cluster.apply(&users::full(host.to_str().unwrap())).ok();
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/full", "--timeout=60s"]).ok();
-    let handlers = cluster.k("get nodes -o jsonpath={.items[0].status.runtimeHandlers}").ok();
-    assert_eq!(handlers, r#"[{"features":{"recursiveReadOnlyMounts":true,"userNamespaces":true}}]"#);
+    let handlers = cluster.k("get nodes -o jsonpath={.items[0].status.runtimeHandlers}");
+    assert_eq!(handlers.ok(), r#"[{"features":{"recursiveReadOnlyMounts":true,"userNamespaces":true}}]"#);
     let first = first_id(&cluster, "full");
     assert!(first >= 65_536);
     let who = format!("0 0 {first} 65536 0 {first} 65536");
