@@ -114,12 +114,17 @@ pub fn looks_on_disk(agent: &str, data_dir: &str) -> Vec<(String, String)> {
             "/bin 0:0 755\n/etc/hosts 0:0 644\n/v/empty 0:2000 2777\n/v/config/..data/key 0:2000 644\nshown",
         ),
         (inside(make), "no such user\nno devices\nno sysctls"),
-        ("stat -c %u:%g /proc/$(pgrep -f '^sleep 4321')".to_owned(), "65536:65536"),
+        (
+            "for p in /proc/[0-9]*; do if tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q '^sleep 4321'; \
+             then stat -c %u:%g $p; fi; done"
+                .to_owned(),
+            "65536:65536",
+        ),
         (format!("stat -c %u:%g {data_dir}/containers/*/upper/made"), "65536:65536"),
         (format!("stat -c %u:%g {data_dir}/pods/*/volumes/e/made"), "0:2000"),
         (field("hungry", "terminated.reason"), "OOMKilled"),
         (field("token", "waiting.reason"), "CreateContainerError"),
-        (format!("{} | grep -o \"{why}\"", field("token", "waiting.message")), why),
+        (format!("({}) | grep -o \"{why}\"", field("token", "waiting.message")), why),
         (
             "kubectl get node guest -o 'jsonpath={.status.runtimeHandlers[0].features}'; echo".to_owned(),
             r#"{"recursiveReadOnlyMounts":true,"userNamespaces":false}"#,
