@@ -81,8 +81,8 @@ spec:
 }
 
 /// Pods with users of their own for a machine whose kernel maps owners on disks and not in memory: `disk` needs no memory,
-/// `hungry` more than it may have, and `token` has what every pod gets.
-pub fn on_disk() -> String {
+/// `hungry` more than it may have, and `token` has what every pod gets. `disk` is to be there before the others.
+pub fn on_disk() -> [String; 2] {
     let fields = "automountServiceAccountToken: false\n  restartPolicy: Never\n  securityContext: {fsGroup: 2000}";
     let volumes = "volumes: [{name: e, emptyDir: {}}, {name: c, configMap: {name: c}}]";
     let mounts = "volumeMounts: [{name: e, mountPath: /v/empty}, {name: c, mountPath: /v/config}]";
@@ -91,7 +91,7 @@ pub fn on_disk() -> String {
     let hungry = plain("hungry", fields);
     let hungry = hungry.replace("[sleep, '1000']", "[tail, /dev/zero], resources: {limits: {memory: 16Mi}}");
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {key: shown}\n".to_owned();
-    [config, disk, hungry, plain("token", "")].join("---\n")
+    [[config, disk].join("---\n"), [hungry, plain("token", "")].join("---\n")]
 }
 
 /// Lines of the machine's own shell, and what they must say: `disk` has the first ids that are given out.

@@ -84,8 +84,10 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
     let folder = tempfile::tempdir().unwrap();
     guest.copy(&demo_archive(folder.path(), DEMO), "/demo.tar");
     fs::write(folder.path().join("pods.yaml"), isolation::manifest()).unwrap();
-    fs::write(folder.path().join("users.yaml"), users::on_disk()).unwrap();
-    for manifest in ["pods.yaml", "users.yaml"] {
+    let [first, others] = users::on_disk();
+    fs::write(folder.path().join("first.yaml"), first).unwrap();
+    fs::write(folder.path().join("others.yaml"), others).unwrap();
+    for manifest in ["pods.yaml", "first.yaml", "others.yaml"] {
         guest.copy(&folder.path().join(manifest), &format!("/{manifest}"));
     }
     let (bramble, agent) = (built("bramble"), built("bramble-agent"));
@@ -109,9 +111,9 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
             {agent} --data-dir {DATA} image import /demo.tar
             kubectl run demo --image={DEMO} --image-pull-policy=Never
             kubectl wait --for=condition=Ready pod/demo --timeout=240s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
-            kubectl apply -f /users.yaml
+            kubectl apply -f /first.yaml
             kubectl wait --for=condition=Ready pod/disk --timeout=240s || {{ kubectl describe pod; false; }}
-            kubectl apply -f /pods.yaml
+            kubectl apply -f /others.yaml -f /pods.yaml
             kubectl wait --for=condition=Ready pod/strict pod/plain pod/user --timeout=240s || {{ kubectl describe pod; false; }}
             kubectl wait --for=jsonpath={{.status.phase}}=Failed pod/hungry --timeout=240s
             await "a refusal" sh -c 'kubectl get pod token | grep CreateContainerError'
