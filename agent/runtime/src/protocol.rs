@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,13 @@ pub(crate) fn send<T: Serialize>(stream: &mut UnixStream, message: &T, fds: &[Ra
     let frame = encode(message)?;
     let rights = [ControlMessage::ScmRights(fds)];
     let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
-    let sent = sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&frame)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    // Where a stream has a time limit, any signal ends the call, such as that of another child's end.
+    let sent = loop {
+        match sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&frame)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            sent => break sent?,
+        }
+    };
     stream.write_all(&frame[sent..])
 }
 
@@ -132,7 +139,12 @@ pub(crate) fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Resul
 fn receive_some(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; FDS_MAX]);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let message = loop {
+        match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            message => break message?,
+        }
+    };
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
@@ -152,7 +164,33 @@ pub(crate) fn receive_fd(stream: &UnixStream) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::thread::JoinHandleExt;
+    use std::time::Duration;
+
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
     use super::*;
+
+    #[test]
+    fn a_signal_does_not_end_the_wait_for_an_answer() {
+        extern "C" fn nothing(_: i32) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handler does nothing at all.
+        unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        here.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let waiting =
+            std::thread::spawn(move || receive::<u32>(&mut here).map(|answer| answer.map(|(number, _)| number)));
+        for _ in 0..50 {
+            // SAFETY: a thread that has not been joined has its name still.
+            unsafe { nix::libc::pthread_kill(waiting.as_pthread_t(), nix::libc::SIGUSR1) };
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        // Whoever waited no longer is gone.
+        let sent = send(&mut there, &7u32, &[]);
+        assert_eq!(waiting.join().unwrap().unwrap(), Some(7));
+        sent.unwrap();
+    }
 
     #[test]
     fn a_frame_of_another_version_or_too_long_is_refused() {
