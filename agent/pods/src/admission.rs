@@ -8,9 +8,9 @@ use crate::pressure::Pressure;
 use crate::resources::{QosClass, qos};
 
 /// That of `system-cluster-critical`.
-pub const CRITICAL_PRIORITY: i64 = 2_000_000_000;
+const CRITICAL_PRIORITY: i64 = 2_000_000_000;
 /// Where a pod comes from; absent or `api` for one of the API's.
-const SOURCE: &str = "kubernetes.io/config.source";
+pub const SOURCE: &str = "kubernetes.io/config.source";
 const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
 
 /// Why the pod is not taken, in the kubelet's words.

@@ -1,5 +1,6 @@
 //! A pod from a file of the node's: read, filled in, checked, and named as the kubelet names static pods. Pure.
 
+use agent_pods::admission::SOURCE;
 use control_api::resource::PODS;
 use control_api::view::View;
 use control_api::view::core::Pod;
@@ -7,7 +8,6 @@ use control_api::{decode, defaults, strategy, validate};
 use serde_json::{Map, Value, json};
 
 pub const HASH: &str = "kubernetes.io/config.hash";
-pub const SOURCE: &str = "kubernetes.io/config.source";
 /// On the API's copy of a static pod, which nobody runs.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// What a static pod cannot have: it starts before anybody could be asked for it.
