@@ -8,6 +8,7 @@ pub mod card;
 pub mod debian;
 pub mod disk;
 pub mod machine;
+mod node;
 mod shell;
 
 use std::fs;
@@ -16,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+pub use self::node::{DATA, program_path};
 use crate::program::{Said, eventually};
 
 const BUSYBOX: &str = "/bin/busybox";

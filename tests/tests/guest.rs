@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tests::cluster::DEMO;
-use tests::guest::{Guest, NODE_MODULES};
+use tests::guest::{DATA, Guest, program_path};
 use tests::isolation;
-use tests::program::{built, kubectl};
-use tests::registry::demo_archive;
+use tests::program::built;
 use tests::users;
 
 /// As far as it is written to: the file is sparse.
@@ -65,24 +63,11 @@ fn a_limit_is_refused_on_a_kernel_whose_memory_cgroup_is_off() {
     assert!(shown.contains("refused: this node cannot enforce"), "{shown}");
 }
 
-/// Where programs keep their data unless they are told otherwise.
-const DATA: &str = "/var/lib/bramble";
-
-/// Waits in the guest's shell: `$1` is what for, the rest is asked each second.
-const AWAIT: &str = "await() { what=$1; shift; n=0; until \"$@\" >/dev/null 2>&1; do \
-    [ $n -lt 90 ] || { echo in vain: $what; tail -50 /tmp/up.log; return 1; }; n=$((n+1)); sleep 1; done; }";
-
 #[test]
 fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
-    let mut guest = Guest::new();
+    let mut guest = Guest::node();
     let mount = guest.plug_file_system(DISK_BYTES, DATA);
-    guest.install_modules(&NODE_MODULES);
-    for program in ["bramble", "bramble-agent"] {
-        guest.install(&built(program));
-    }
-    guest.copy(&program_path(&kubectl()), "/bin/kubectl");
     let folder = tempfile::tempdir().unwrap();
-    guest.copy(&demo_archive(folder.path(), DEMO), "/demo.tar");
     fs::write(folder.path().join("pods.yaml"), isolation::manifest()).unwrap();
     let [first, others] = users::on_disk();
     fs::write(folder.path().join("first.yaml"), first).unwrap();
@@ -90,25 +75,14 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
     for manifest in ["pods.yaml", "first.yaml", "others.yaml"] {
         guest.copy(&folder.path().join(manifest), &format!("/{manifest}"));
     }
-    let (bramble, agent) = (built("bramble"), built("bramble-agent"));
+    let agent = built("bramble-agent");
     let looks = [isolation::looks(), users::looks_on_disk(agent.to_str().unwrap(), DATA)].concat();
     let look = |(number, (line, _)): (usize, &(String, String))| format!("echo '<{number}'; {line}; echo '>{number}'");
     let lines: Vec<_> = looks.iter().enumerate().map(look).collect();
     let shown = guest.run(
         &format!(
-            r#"{AWAIT}
-            {mount}
-            ip link add eth0 type veth
-            ip addr add 192.168.77.10/24 dev eth0
-            ip link set eth0 up
-            ip link set veth0 up
-            ip route add default via 192.168.77.1 dev eth0
-            {bramble} --data-dir {DATA} up >/tmp/up.log 2>&1 &
-            export KUBECONFIG={DATA}/kubeconfig
-            await "the API" kubectl get serviceaccount default
-            await "a node" kubectl get node guest
-            kubectl wait --for=condition=Ready node/guest --timeout=240s
-            {agent} --data-dir {DATA} image import /demo.tar
+            r#"{mount}
+            {start}
             kubectl run demo --image={DEMO} --image-pull-policy=Never
             kubectl wait --for=condition=Ready pod/demo --timeout=240s || {{ kubectl describe pod demo; tail -50 /tmp/up.log; false; }}
             kubectl apply -f /first.yaml
@@ -120,8 +94,7 @@ fn a_whole_cluster_runs_a_pod_on_cgroup_v2() {
             {looks}
             ip=$(kubectl get pod demo -o 'jsonpath={{.status.podIP}}')
             printf 'GET / HTTP/1.0\r\n\r\n' | nc $ip 8080"#,
-            bramble = bramble.display(),
-            agent = agent.display(),
+            start = Guest::start_script(),
             looks = lines.join("\n"),
         ),
         240,
@@ -168,11 +141,4 @@ fn services_work_on_the_oldest_kernel_that_is_promised() {
     );
     assert!(shown.contains("test result: ok."), "{shown}");
     assert!(shown.contains("the_external_policy_local") && shown.contains("a_client_stays"), "{shown}");
-}
-
-/// Where a program lies that may be named without its folder.
-fn program_path(name: &Path) -> PathBuf {
-    let out = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(name).output().unwrap();
-    let path = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim());
-    fs::canonicalize(path).unwrap()
 }
