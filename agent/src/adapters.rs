@@ -11,6 +11,9 @@ pub use network::{PodNetworks, attached, identity};
 pub use runtime::{PodRuntime, exit, found};
 pub use volumes::PodVolumes;
 
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
 use agent_pods::ports::PortError;
 
 /// An error and its sources as one line.
@@ -32,8 +35,14 @@ fn told<E: std::error::Error>(error: E) -> PortError {
 /// The machine's clock.
 pub struct SystemClock;
 
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl agent_pods::ports::Clock for SystemClock {
     fn now(&self) -> jiff::Timestamp {
         jiff::Timestamp::now()
+    }
+
+    fn steady(&self) -> Duration {
+        STARTED.elapsed()
     }
 }

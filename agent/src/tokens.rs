@@ -16,8 +16,9 @@ use std::time::Duration;
 use agent_pods::event;
 use agent_pods::machine::Note;
 use agent_pods::ports::{Clock, Reporter};
+use anyhow::Context;
 use control_api::view::core::{Pod, ServiceAccountTokenProjection};
-use control_wire::{Link, TokenAnswer, TokenRequest};
+use control_wire::{Link, TokenAnswer, TokenRequest, clock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -175,6 +176,12 @@ impl Tokens {
         inner.held.values_mut().filter(|held| held.token.is_none()).for_each(|held| held.due = now);
     }
 
+    /// The clock was set, and may be beyond the end of what is held.
+    fn renew_all(&self) {
+        let now = Instant::now();
+        self.inner().held.values_mut().for_each(|held| held.due = now);
+    }
+
     /// What is to be asked for now; else when next.
     fn due(&self) -> Result<TokenRequest, Option<Instant>> {
         let inner = self.inner();
@@ -217,12 +224,14 @@ pub async fn keep(node: &Node, link: &Link) -> anyhow::Result<()> {
     tokens.adopt(&node.fleet.list());
     tokens.connected(true);
     let _session = Session(tokens);
+    let mut clock = clock::follow().context("cannot follow this machine's clock")?;
     loop {
         match tokens.due() {
             Ok(request) => ask(node, link, tokens, request).await?,
             Err(Some(due)) => tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
                 () = tokens.wanted.notified() => {}
+                Ok(()) = clock.changed() => tokens.renew_all(),
             },
             Err(None) => tokens.wanted.notified().await,
         }

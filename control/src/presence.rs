@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use control_api::Cidr;
 use control_cli::addresses::with_port;
 use control_pki::Pki;
-use control_wire::{addresses, discovery};
+use control_wire::{addresses, clock, discovery};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -24,6 +24,7 @@ const LOOKS_A_LIFETIME: u32 = 10;
 /// What others of the server follow.
 pub struct Presence {
     machine: watch::Receiver<Vec<IpAddr>>,
+    clock: watch::Receiver<u64>,
     config: Config,
     endpoints: watch::Sender<Vec<IpAddr>>,
     servers: watch::Sender<Vec<String>>,
@@ -32,9 +33,11 @@ pub struct Presence {
 impl Presence {
     pub fn new(config: &Config) -> Result<Self> {
         let machine = addresses::follow().context("cannot follow this machine's addresses")?;
+        let clock = clock::follow().context("cannot follow this machine's clock")?;
         let now = machine.borrow().clone();
         Ok(Self {
             machine,
+            clock,
             config: config.clone(),
             endpoints: watch::Sender::new(endpoints(config, &now)),
             servers: watch::Sender::new(servers(config, &now)),
@@ -80,13 +83,15 @@ impl Presence {
         }
     }
 
-    /// Follows changes until dropped. Sleeps but for them and a look a day at the certificates.
+    /// Follows changes until dropped. Sleeps but for them and a look a day at the certificates, which a clock that is set
+    /// may have outlived.
     pub async fn follow(mut self, pki: Arc<Pki>, kubeconfig: PathBuf, address: SocketAddr) {
         let look_every =
             LOOK_EVERY.min(self.config.lifetimes().map_or(LOOK_EVERY, |one| one.server / LOOKS_A_LIFETIME));
         loop {
             tokio::select! {
                 changed = self.machine.changed() => if changed.is_err() { return },
+                Ok(()) = self.clock.changed() => {}
                 () = tokio::time::sleep(look_every) => {}
             }
             let now = self.machine.borrow_and_update().clone();

@@ -34,6 +34,7 @@ mod delay;
 mod drive;
 mod hook;
 mod probe;
+mod shift;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ use serde::{Deserialize, Serialize};
 pub use delay::{Delay, words};
 pub use hook::HookKind;
 pub use probe::{Outcome, ProbeKind, Probing};
+pub use shift::step_between;
 
 use crate::ports::{Exit, Found};
 

@@ -306,4 +306,6 @@ pub trait Reporter: Send + Sync {
 
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
+    /// Since some moment in the past, by a clock that nobody sets.
+    fn steady(&self) -> Duration;
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::etc::ClusterDns;
-use crate::machine::{EVICTED, Effect, Event, Stage, State, step};
+use crate::machine::{EVICTED, Effect, Event, Stage, State, step, step_between};
 use crate::ports::{PodFacts, Ports};
 use crate::record::Records;
 use crate::{event, status};
@@ -94,6 +94,8 @@ pub struct Worker {
     waiting: Vec<oneshot::Sender<()>>,
     /// The record on disk is older than the state: there was no room.
     unrecorded: bool,
+    /// Both clocks at the last look.
+    seen: (Timestamp, Duration),
 }
 
 impl Worker {
@@ -115,7 +117,8 @@ impl Worker {
             domain: settings.cluster_dns.domain.clone(),
         };
         let reported = pod.status.clone();
-        let events = Allowance::new(ports.clock.now());
+        let seen = (ports.clock.now(), ports.clock.steady());
+        let events = Allowance::new(seen.0);
         let context = Context { ports, settings, pod, facts, uid, news: news.clone(), turns: Arc::default() };
         let worker = Self {
             context,
@@ -127,6 +130,7 @@ impl Worker {
             events,
             waiting: Vec::new(),
             unrecorded: false,
+            seen,
         };
         (worker, news)
     }
@@ -214,7 +218,7 @@ impl Worker {
         let before = self.state().clone();
         // A probe that says what it said before is told nobody.
         let quiet = matches!(event, Event::Probed { .. } | Event::Tick);
-        let now = self.context.ports.clock.now();
+        let now = self.look_at_clocks();
         let state = self.state.take().expect("the state is only away within a step");
         let (state, effects) = step(&self.context.pod, state, event, now);
         self.context.facts.pod_ips.clone_from(&state.pod_ips);
@@ -231,6 +235,17 @@ impl Worker {
         if !(quiet && same) {
             self.report();
         }
+    }
+
+    /// The time. Where the clock was set, the state is as if it had always been so.
+    fn look_at_clocks(&mut self) -> Timestamp {
+        let clock = &self.context.ports.clock;
+        let seen = (clock.now(), clock.steady());
+        if let (Some(by), Some(state)) = (step_between(self.seen, seen), &mut self.state) {
+            state.shift(by);
+        }
+        self.seen = seen;
+        seen.0
     }
 
     /// Tried again after a while where it fails.

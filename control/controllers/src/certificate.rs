@@ -73,7 +73,7 @@ impl Controller for CertificateController {
         if is_open(&request) {
             return Ok(vec![self.sign(world, key, &request)]);
         }
-        let Some(due) = self.due(&request) else { return Ok(Vec::new()) };
+        let Some(due) = self.due(world, &request) else { return Ok(Vec::new()) };
         let left = due.saturating_sub(world.now().as_second());
         Ok(vec![match u64::try_from(left) {
             Ok(left) if left > 0 => Action::RequeueAfter(Duration::from_secs(left)),
@@ -140,10 +140,10 @@ impl CertificateController {
     }
 
     /// When the request is to be deleted, in seconds since 1970; none where somebody may still sign it.
-    fn due(&self, request: &Value) -> Option<i64> {
+    fn due(&self, world: &World, request: &Value) -> Option<i64> {
         let seconds = |value: &Value, pointer: &str| -> Option<i64> {
             let time: Timestamp = get(value, pointer)?.as_str()?.parse().ok()?;
-            Some(time.as_second())
+            Some(world.corrected(time).as_second())
         };
         let over = |kind: &str| {
             seconds(condition(request, kind)?, "/lastUpdateTime").map(|time| time.saturating_add(OVER_SECONDS_MAX))

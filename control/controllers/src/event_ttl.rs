@@ -38,7 +38,7 @@ impl Controller for EventTtlController {
         let event: Event = view(&object)?;
         let last = event.last_timestamp.or(event.first_timestamp).or(event.metadata.creation_timestamp);
         let now = world.now().as_second();
-        let due = last.map_or(now, |time| time.0.as_second()) + AGE_SECONDS_MAX;
+        let due = last.map_or(now, |time| world.corrected(time.0).as_second()) + AGE_SECONDS_MAX;
         if due <= now {
             return Ok(vec![Action::Delete { key: key.clone(), options: DeleteOptions::default(), announce: None }]);
         }

@@ -52,7 +52,7 @@ impl Controller for EvictionController {
             return Ok(Vec::new());
         }
         let node: Node = view(&node)?;
-        match stay(&pod, &node) {
+        match stay(world, &pod, &node) {
             Stay::Forever => Ok(Vec::new()),
             Stay::Until(end) if end > world.now() => {
                 let left = end.as_second() - world.now().as_second();
@@ -84,7 +84,7 @@ fn bound(world: &World, change: &Change<'_>) -> Vec<Key> {
     if same || change.deleted { Vec::new() } else { controller::itself(world, change) }
 }
 
-fn stay(pod: &Pod, node: &Node) -> Stay {
+fn stay(world: &World, pod: &Pod, node: &Node) -> Stay {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let mut end: Option<Timestamp> = None;
@@ -95,8 +95,8 @@ fn stay(pod: &Pod, node: &Node) -> Stay {
         }
         let Some(seconds) = matching.filter_map(|toleration| toleration.toleration_seconds).min() else { continue };
         let Some(since) = taint.time_added.as_ref() else { return Stay::Not };
-        let until =
-            Timestamp::from_second(since.0.as_second().saturating_add(seconds.max(0))).unwrap_or(Timestamp::MAX);
+        let until = Timestamp::from_second(world.corrected(since.0).as_second().saturating_add(seconds.max(0)))
+            .unwrap_or(Timestamp::MAX);
         end = Some(end.map_or(until, |end| end.min(until)));
     }
     end.map_or(Stay::Forever, Stay::Until)

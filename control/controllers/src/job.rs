@@ -106,7 +106,7 @@ fn expire(run: &mut Run) {
         return;
     }
     let (Some(ttl), Some(finished)) = (run.spec.ttl_seconds_after_finished, run.finished_at()) else { return };
-    let left = finished.as_second() + i64::from(ttl) - run.world.now().as_second();
+    let left = i64::from(ttl) - run.world.age_seconds(finished);
     if left > 0 {
         run.look_again(left);
         return;

@@ -39,6 +39,7 @@ pub mod replica_set;
 pub mod runner;
 pub mod service;
 pub mod service_account;
+pub mod steps;
 pub mod volume;
 pub mod world;
 

@@ -3,6 +3,8 @@
 use control_api::view::core::{Pod, PodCondition};
 use jiff::Timestamp;
 
+use crate::world::World;
+
 /// When a pod counts as available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
@@ -39,7 +41,7 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     ready.last_transition_time.as_ref().map(|time| time.0)
 }
 
-pub fn availability(pod: &Pod, ready_seconds_min: i32, now: Timestamp) -> Availability {
+pub fn availability(pod: &Pod, ready_seconds_min: i32, world: &World) -> Availability {
     if !is_ready(pod) {
         return Availability::No;
     }
@@ -47,7 +49,7 @@ pub fn availability(pod: &Pod, ready_seconds_min: i32, now: Timestamp) -> Availa
         return Availability::Now;
     }
     let Some(since) = ready_since(pod) else { return Availability::No };
-    let missing = since.as_second() + i64::from(ready_seconds_min) - now.as_second();
+    let missing = i64::from(ready_seconds_min) - world.age_seconds(since);
     if missing <= 0 { Availability::Now } else { Availability::InSeconds(missing) }
 }
 

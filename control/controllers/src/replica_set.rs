@@ -84,7 +84,7 @@ fn reconcile(world: &World, key: &Key) -> Result<Vec<Action>, Error> {
     let pods = claim(world, &object, &raw, &mut actions)?;
     let active: Vec<Owned> = pods.into_iter().filter(|owned| pod::is_active(&owned.pod)).collect();
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0);
-    status::update(&object, &set, &active, world.now(), &mut actions);
+    status::update(&object, &set, &active, world, &mut actions);
     if object.meta.deletion_timestamp.is_none() {
         scale(&object, &raw, active, usize::try_from(wanted).unwrap_or(0), world, &mut actions);
     }

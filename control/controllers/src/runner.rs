@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::action::Action;
 use crate::config::Config;
 use crate::controller::{Change, Controller};
+use crate::steps::Steps;
 use crate::world::World;
 
 mod execute;
@@ -69,6 +70,8 @@ pub struct Runner {
     queue: Queue<Job>,
     /// The server's own addresses; none once nobody can change them any more.
     addresses: Option<watch::Receiver<Vec<IpAddr>>>,
+    started: Instant,
+    steps: Arc<Steps>,
 }
 
 /// A controller and what the runner keeps beside it.
@@ -83,7 +86,8 @@ impl Runner {
         let client = Client::new(api, User::system(USER));
         let index = Arc::new(Index::new(client.clone(), control_api::resource::all().iter().copied()));
         let parts = controllers.into_iter().map(|controller| Part::new(controller, &client)).collect();
-        Self { client, index, parts, queue: Queue::default(), addresses: None }
+        let (started, steps) = (Instant::now(), Arc::default());
+        Self { client, index, parts, queue: Queue::default(), addresses: None, started, steps }
     }
 
     /// Initial keys are looked at again whenever the server's addresses change.
@@ -122,16 +126,21 @@ impl Runner {
         }
     }
 
-    fn world(&self) -> World {
-        World::new(self.client.clone(), self.index.clone(), Timestamp::now())
+    fn world(&mut self) -> World {
+        let now = Timestamp::now();
+        let steady = self.started.elapsed();
+        if self.steps.is_news(now, steady) {
+            Arc::make_mut(&mut self.steps).add(now, steady);
+        }
+        World::new(self.client.clone(), self.index.clone(), now).after(self.steps.clone())
     }
 
     fn start(&mut self, running: &mut JoinSet<(Job, Outcome)>) {
         while running.len() < RUNNING_MAX {
             let Some(job) = self.queue.take(Instant::now()) else { return };
+            let (client, world) = (self.client.clone(), self.world());
             let part = &self.parts[job.0];
             let (controller, recorder) = (part.controller.clone(), part.recorder.clone());
-            let (client, world) = (self.client.clone(), self.world());
             running.spawn(async move {
                 // A task of its own, so that a panic in one reconcile is that key's failure and nobody else's.
                 let key = job.1.clone();

@@ -4,7 +4,7 @@
 //! a stream per log, exec and forwarded connection, so a node listens on nothing. In reading order:
 //! [`frame`] what travels, [`codec`] how it is cut into bytes, [`token`] the text that lets a node join,
 //! [`trust`] who is believed (a CA by its hash, whatever the clock says), [`identity`] what a node keeps,
-//! [`durable`] how small files reach the disk, [`addresses`] this machine's own, [`discovery`] clusters on the LAN,
+//! [`durable`] how small files reach the disk, [`addresses`] this machine's own, [`clock`] notice of its being set, [`discovery`] clusters on the LAN,
 //! [`supervisor`] what systemd is told, [`transport`] limits and sockets.
 //!
 //! The agent's side: [`join`] with a token or [`pending`] without, then [`link`] (which looks at the `network` that it is told) with its [`sync`], [`report`] and [`incoming`] streams. The server's side:
@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod clock;
 pub mod codec;
 pub mod discovery;
 pub mod durable;

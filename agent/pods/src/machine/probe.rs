@@ -35,7 +35,7 @@ pub enum Outcome {
 /// Where one probe of one container is. Not recorded: an agent that comes back begins to count anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probing {
-    due_at: Option<Timestamp>,
+    pub(super) due_at: Option<Timestamp>,
     asked: bool,
     last: Option<bool>,
     /// How often `last` was answered in a row.

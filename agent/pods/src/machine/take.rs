@@ -74,6 +74,7 @@ impl Step<'_> {
     }
 
     fn begin(&mut self, found: Option<Vec<Found>>) {
+        self.state.wait_no_longer_than_plausible(self.now);
         self.deletion();
         if matches!(self.state.stage, Stage::Mounting | Stage::Sandboxing) {
             self.state.stage = Stage::New;

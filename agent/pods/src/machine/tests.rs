@@ -1,5 +1,6 @@
 //! Stories of a pod, told as events and the effects they bring.
 
+mod clock;
 mod ephemeral;
 mod hooks;
 mod probes;

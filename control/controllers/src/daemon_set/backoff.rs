@@ -30,7 +30,11 @@ impl Backoff {
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now.as_second();
         let key = (uid.to_owned(), node.to_owned());
-        let last = pauses.get(&key).copied();
+        // A clock that was set back: counted from its new time.
+        let last = pauses.get_mut(&key).map(|pause| {
+            pause.since = pause.since.min(now);
+            *pause
+        });
         if let Some(left) = last.map(|pause| pause.since + pause.seconds - now).filter(|left| *left > 0) {
             return Some(left);
         }

@@ -134,7 +134,7 @@ impl Set {
 
     pub fn is_available(&self, owned: &Owned) -> bool {
         let seconds = self.spec.min_ready_seconds.unwrap_or(0);
-        pod::availability(&owned.pod, seconds, self.now()) == Availability::Now
+        pod::availability(&owned.pod, seconds, &self.world) == Availability::Now
     }
 
     pub fn announce(&self, done: &'static str, failed: &'static str) -> Option<Announce> {

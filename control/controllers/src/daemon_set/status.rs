@@ -55,7 +55,7 @@ fn count(set: &Set) -> (Counts, Option<i64>) {
         counts.current += 1;
         counts.ready += i32::from(pod::is_ready(&owned.pod));
         counts.updated += i32::from(owned.has_hash(&set.hash));
-        match pod::availability(&owned.pod, seconds, set.now()) {
+        match pod::availability(&owned.pod, seconds, &set.world) {
             Availability::Now => counts.available += 1,
             Availability::InSeconds(left) => soonest = Some(soonest.map_or(left, |known| known.min(left))),
             Availability::No => {}

@@ -29,7 +29,6 @@ pub(super) struct Rollout {
     pub conditions: Vec<DeploymentCondition>,
     pub collisions: i32,
     pub template: Value,
-    pub now: Timestamp,
     pub world: World,
     pub actions: Vec<Action>,
 }
@@ -58,7 +57,6 @@ impl Rollout {
             new,
             old,
             template,
-            now: world.now(),
             world: world.clone(),
             actions,
         })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::condition::{self, AVAILABLE, PROGRESSING};
@@ -134,8 +135,8 @@ fn watch_deadline(rollout: &mut Rollout, deadline: i64, subject: &str) {
     if matches!(current.reason.as_deref(), Some("ProgressDeadlineExceeded" | "NewReplicaSetAvailable")) {
         return;
     }
-    let since = current.last_update_time.as_ref().map_or(0, |time| time.0.as_second());
-    let left = since + deadline - rollout.now.as_second();
+    let since = current.last_update_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let left = deadline - rollout.world.age_seconds(since);
     if left < 0 {
         let message = format!("{subject} has timed out progressing.");
         condition::set(rollout, PROGRESSING, "False", "ProgressDeadlineExceeded", message, false);

@@ -1,6 +1,7 @@
 //! After a failure the next pod waits: 10 s, 20 s and so on, for failures since the last success.
 
 use control_api::view::core::{ContainerStatus, Pod};
+use jiff::Timestamp;
 
 use super::run::Run;
 use crate::pod;
@@ -17,7 +18,10 @@ pub(super) fn left(run: &Run) -> i64 {
         let only_failed = run.replaces_only_failed();
         let of =
             move |owned: &&super::run::Owned| if succeeded { owned.succeeded() } else { owned.failed(only_failed) };
-        run.pods.iter().filter(of).map(move |owned| finished_at(&owned.pod).unwrap_or(now))
+        run.pods
+            .iter()
+            .filter(of)
+            .map(move |owned| finished_at(&owned.pod).map_or(now, |end| run.world.corrected(end).as_second()))
     };
     let last_success = ends(true).max();
     let failures: Vec<i64> = ends(false).filter(|end| last_success.is_none_or(|success| *end >= success)).collect();
@@ -29,15 +33,15 @@ fn seconds(failures: usize) -> i64 {
     (SECONDS_MIN << (failures - 1).min(DOUBLINGS_MAX)).min(SECONDS_MAX)
 }
 
-fn finished_at(pod: &Pod) -> Option<i64> {
+fn finished_at(pod: &Pod) -> Option<Timestamp> {
     let status = pod.status.as_ref()?;
     let ended = |container: &ContainerStatus| {
-        container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0.as_second())
+        container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
     };
     let containers = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
     let last = containers.filter_map(ended).max();
-    let ready = || pod::condition(pod, "Ready")?.last_transition_time.as_ref().map(|time| time.0.as_second());
-    let deleted = || pod.metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second());
+    let ready = || pod::condition(pod, "Ready")?.last_transition_time.as_ref().map(|time| time.0);
+    let deleted = || pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     last.or_else(ready).or_else(deleted)
 }
 

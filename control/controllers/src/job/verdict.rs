@@ -60,7 +60,7 @@ fn failure(run: &mut Run) -> Option<Verdict> {
         return None;
     }
     let (deadline, started) = (run.spec.active_deadline_seconds?, run.status.start_time.as_ref()?.0);
-    let left = started.as_second().saturating_add(deadline) - run.world.now().as_second();
+    let left = deadline.saturating_sub(run.world.age_seconds(started));
     if left <= 0 {
         return fail("DeadlineExceeded", "Job was active longer than specified deadline");
     }

@@ -2,12 +2,12 @@
 
 use control_api::view::apps::{ReplicaSet, ReplicaSetStatus};
 use control_client::Object;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Owned, requeue};
 use crate::action::Action;
 use crate::pod::{self, Availability};
+use crate::world::World;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
@@ -19,13 +19,13 @@ struct Counts {
 }
 
 /// Writes the status where it changed, and asks to look again when a ready pod becomes available by waiting.
-pub(super) fn update(object: &Object, set: &ReplicaSet, active: &[Owned], now: Timestamp, actions: &mut Vec<Action>) {
+pub(super) fn update(object: &Object, set: &ReplicaSet, active: &[Owned], world: &World, actions: &mut Vec<Action>) {
     let spec = set.spec.as_ref();
     let ready_seconds_min = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let template = spec.and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
     let labels = template.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
     let availability: Vec<Availability> =
-        active.iter().map(|owned| pod::availability(&owned.pod, ready_seconds_min, now)).collect();
+        active.iter().map(|owned| pod::availability(&owned.pod, ready_seconds_min, world)).collect();
     let labeled = |owned: &&Owned| labels.iter().all(|(name, value)| owned.object.meta.labels.get(name) == Some(value));
     let counts = Counts {
         replicas: active.len(),
