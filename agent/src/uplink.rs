@@ -27,6 +27,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(30);
 const REBIND_SECONDS_MAX: u64 = 2;
 /// With a heartbeat before it and a new connection after it this is less than the 50 s that make a node NotReady.
 const ANSWER_SECONDS_MAX: u64 = 12;
+/// Until then it is asked again so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 pub struct Uplink {
@@ -163,7 +165,7 @@ impl Uplink {
             for report in &batch.reports {
                 in_time(stream.send(report)).await?;
             }
-            in_time(stream.flushed()).await?;
+            in_time(answered(&mut stream)).await?;
             batch.reports.clear();
         }
     }
@@ -174,6 +176,17 @@ async fn in_time(told: impl Future<Output = Result<(), StreamError>>) -> Result<
     match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), told).await {
         Ok(told) => Ok(told?),
         Err(_) => bail!("the server does not answer"),
+    }
+}
+
+/// Everything sent has arrived. A server that was started anew in between knows nothing of this connection, and says so
+/// to whoever sends it something.
+async fn answered(stream: &mut ReportStream) -> Result<(), StreamError> {
+    loop {
+        if let Ok(flushed) = tokio::time::timeout(ASK_AGAIN, stream.flushed()).await {
+            return flushed;
+        }
+        stream.send(&Report::Heartbeat { time_ms: SystemClock.now().as_millisecond() }).await?;
     }
 }
 
