@@ -6,7 +6,6 @@ use control_api::resource::REPLICA_SETS;
 use control_api::view::IntOrString;
 use control_api::view::apps::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus};
 use control_client::{About, EventType, Object};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::set::{DESIRED_REPLICAS, MAX_REPLICAS, Set, plain_template};
