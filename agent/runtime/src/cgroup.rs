@@ -161,7 +161,7 @@ fn kill_all(pids: &[i32]) -> io::Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn pidfd(pid: i32) -> Option<OwnedFd> {
+pub(crate) fn pidfd(pid: i32) -> Option<OwnedFd> {
     // SAFETY: a plain system call; the descriptor that it gives is new and nobody else's.
     unsafe {
         let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);

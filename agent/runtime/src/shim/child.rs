@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::cgroup;
 use crate::layout::ContainerDir;
 use crate::protocol;
 use crate::worker::Outcome;
@@ -76,11 +77,7 @@ fn run_worker(role: &str, dir: &ContainerDir, streams: Streams) -> io::Result<Ou
         .process_group(0)
         .spawn()?;
     drop(inherited);
-    let answered = poll(&mut [PollFd::new(result.as_fd(), PollFlags::POLLIN)], PollTimeout::from(WORKER_WAIT_MS));
-    let outcome = match answered {
-        Ok(ready) if ready > 0 => read_outcome(result),
-        _ => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
-    };
+    let outcome = wait_for_answer(&result, worker.id() as i32).and_then(|()| read_outcome(result));
     let group = Pid::from_raw(worker.id() as i32);
     let has_failed = !matches!(outcome, Ok(Ok(_)));
     if has_failed {
@@ -94,6 +91,21 @@ fn run_worker(role: &str, dir: &ContainerDir, streams: Streams) -> io::Result<Ou
         while matches!(waitpid(Pid::from_raw(-group.as_raw()), None), Ok(_) | Err(Errno::EINTR)) {}
     }
     outcome
+}
+
+/// A killed worker never answers, while what it has forked may hold the pipe open.
+fn wait_for_answer(result: &OwnedFd, worker: i32) -> io::Result<()> {
+    let end = cgroup::pidfd(worker);
+    let mut ready = vec![PollFd::new(result.as_fd(), PollFlags::POLLIN)];
+    ready.extend(end.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
+    if !matches!(poll(&mut ready, PollTimeout::from(WORKER_WAIT_MS)), Ok(count) if count > 0) {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
+    }
+    // It may have ended just after its answer.
+    match poll(&mut ready[..1], PollTimeout::ZERO) {
+        Ok(count) if count > 0 => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer")),
+    }
 }
 
 fn read_outcome(result: OwnedFd) -> io::Result<Outcome> {
