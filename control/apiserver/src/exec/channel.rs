@@ -7,6 +7,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -24,6 +25,9 @@ const RESIZE: u8 = 4;
 /// v5: the next byte names a channel that ends.
 const CLOSE: u8 = 255;
 
+/// Before this nothing is said. kubectl 1.31 to 1.34, and what else is built on their client-go, throw away what comes
+/// before they have made their streams, which they begin with when the connection is theirs.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How long the client may take to answer the goodbye.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -78,6 +82,7 @@ async fn write<S>(mut sink: SplitSink<WebSocketStream<S>, Message>, mut output: 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let ready = Instant::now() + SETTLE;
     loop {
         let (channel, data, last) = match output.recv().await {
             Some(ExecOutput::Stdout(data)) => (STDOUT, data, false),
@@ -89,6 +94,7 @@ where
         let mut message = Vec::with_capacity(data.len() + 1);
         message.push(channel);
         message.extend_from_slice(&data);
+        tokio::time::sleep_until(ready).await;
         if sink.send(Message::Binary(message.into())).await.is_err() {
             return;
         }
@@ -99,4 +105,28 @@ where
     let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     // The client may have gone already.
     let _gone = sink.send(Message::Close(Some(close))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_has_a_moment_to_make_its_streams() {
+        let (client, server) = duplex(1 << 12);
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let (input, _inputs) = mpsc::channel(1);
+        let (process, output) = mpsc::channel(2);
+        process.send(ExecOutput::Stderr(b"failing".to_vec())).await.unwrap();
+        process.send(ExecOutput::Exited { code: 0 }).await.unwrap();
+        let wanted = Wanted { stdin: false, stdout: true, stderr: true, tty: false };
+        let opened = Instant::now();
+        tokio::spawn(join(server, ExecStreams { input, output }, wanted));
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(b"\x02failing".as_slice().into()));
+        assert!(opened.elapsed() >= SETTLE);
+        assert_eq!(client.next().await.unwrap().unwrap().into_data()[0], ERROR);
+    }
 }

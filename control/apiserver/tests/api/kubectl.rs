@@ -160,7 +160,8 @@ async fn logs_and_exec_reach_the_node() {
         assert_eq!(server.run(version, "exec one -- echo hello").await, "echo hello");
         let failed = server.output(version, "exec one -- exit 42").await;
         assert_eq!(failed.status.code(), Some(42));
-        assert!(String::from_utf8_lossy(&failed.stderr).contains("failing"));
+        let said = String::from_utf8_lossy(&failed.stderr);
+        assert!(said.contains("failing"), "kubectl {version}: {said}");
         let mut cat = server
             .kubectl(version)
             .args(["exec", "-i", "one", "--", "cat"])
