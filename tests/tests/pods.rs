@@ -159,6 +159,7 @@ fn a_security_context_is_in_force_inside_and_volumes_follow_their_sources() {
     cluster.apply(&security_manifests()).ok();
     volumes(&cluster);
     security(&cluster);
+    groups(&cluster);
     ends(&cluster);
 }
 
@@ -221,6 +222,36 @@ fn security(cluster: &Cluster) {
     eventually("an image's root is refused", 30, || waiting("rootless", "reason") == "CreateContainerConfigError");
     let message = waiting("rootless", "message");
     assert!(message.starts_with("container has runAsNonRoot and image will run as root"), "{message}");
+}
+
+/// What the image says of its user counts or not, as the pod has it, and the status says what came of it.
+fn groups(cluster: &Cluster) {
+    let look = "echo $(grep -E '^(Uid|Gid|Groups):' /proc/1/status)";
+    let policies = [
+        ("default", "", "1000 3000 4000"),
+        ("merge", ", supplementalGroupsPolicy: Merge", "1000 3000 4000"),
+        ("strict", ", supplementalGroupsPolicy: Strict", "3000 4000"),
+    ];
+    let manifest = |name: &str, policy: &str| {
+        let spec = format!(
+            "terminationGracePeriodSeconds: 0, securityContext: {{runAsUser: 65534, runAsGroup: 3000, supplementalGroups: [4000]{policy}}}, \
+             initContainers: [{{name: i, image: 'IMAGE', command: [sh, -c, \"{look}\"]}}], containers: [{{name: a, {RUN}}}]"
+        );
+        pod(name, &spec)
+    };
+    cluster.apply(&policies.map(|(name, policy, _)| manifest(name, policy)).concat()).ok();
+    for (name, _, groups) in policies {
+        is_ready(cluster, name);
+        let said = format!("Uid: 65534 65534 65534 65534 Gid: 3000 3000 3000 3000 Groups: {groups}");
+        assert_eq!(sh(cluster, name, look).trim(), said, "{name}");
+        assert_eq!(cluster.k(&format!("logs {name} -c i")).ok().trim(), said, "{name}");
+        let told = format!("{{\"gid\":3000,\"supplementalGroups\":[{}],\"uid\":65534}}", groups.replace(' ', ","));
+        for statuses in ["containerStatuses", "initContainerStatuses"] {
+            assert_eq!(field(cluster, name, &format!(".status.{statuses}[0].user.linux")), told, "{name}");
+        }
+    }
+    let node = cluster.k("get nodes -o jsonpath={.items[0].status.features}");
+    assert_eq!(node.ok(), "{\"supplementalGroupsPolicy\":true}");
 }
 
 /// Files follow labels, annotations, ConfigMaps and Secrets; a subPath stays inside its volume.

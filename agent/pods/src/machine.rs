@@ -49,7 +49,7 @@ pub use hook::HookKind;
 pub use probe::{Outcome, ProbeKind, Probing};
 pub use shift::step_between;
 
-use crate::ports::{Exit, Found};
+use crate::ports::{Exit, Found, User};
 
 /// Where the pod as a whole is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,9 @@ pub struct Slot {
     pub made: u32,
     pub container_id: Option<String>,
     pub image_id: Option<String>,
+    /// What the container was started as.
+    #[serde(default)]
+    pub user: Option<User>,
     /// The image that the running container was made from, as the spec named it.
     pub image: String,
     pub last: Option<Ended>,
@@ -257,6 +260,7 @@ pub enum Event {
     Started {
         slot: usize,
         container_id: String,
+        user: User,
     },
     StartFailed {
         slot: usize,
@@ -413,6 +417,7 @@ impl Slot {
             made: 0,
             container_id: None,
             image_id: None,
+            user: None,
             image: container.image.clone().unwrap_or_default(),
             last: None,
             crash: Delay::default(),

@@ -135,6 +135,7 @@ impl Machine {
                 "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": self.architecture,
             },
             "images": listed,
+            "features": {"supplementalGroupsPolicy": true},
             // The one handler there is has no name.
             "runtimeHandlers": [{"features": {
                 "recursiveReadOnlyMounts": true, "userNamespaces": self.user_namespaces,

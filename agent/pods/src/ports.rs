@@ -96,6 +96,14 @@ pub enum Seccomp {
     Localhost(String),
 }
 
+/// Whose a container's first process is when it starts; the ids are the container's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub additional_gids: Vec<u32>,
+}
+
 /// A container as asked of the runtime, its root already mounted.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerSpec {
@@ -106,9 +114,7 @@ pub struct ContainerSpec {
     pub args: Vec<String>,
     pub env: Vec<String>,
     pub cwd: PathBuf,
-    pub uid: u32,
-    pub gid: u32,
-    pub additional_gids: Vec<u32>,
+    pub user: User,
     pub mounts: Vec<Mount>,
     pub privileged: bool,
     pub capabilities_add: Vec<String>,
@@ -148,6 +154,7 @@ pub struct Found {
     pub id: String,
     pub name: String,
     pub attempt: u32,
+    pub user: User,
     pub state: FoundState,
 }
 

@@ -2,7 +2,7 @@
 
 use control_api::view::core::{Container, Pod, PodSecurityContext, SecurityContext};
 
-use crate::ports::{ContainerSpec, Seccomp, UserIds};
+use crate::ports::{ContainerSpec, Seccomp, User, UserIds};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecurityError {
@@ -53,9 +53,7 @@ pub fn user(pod: &Pod, container: &Container, image_user: &str) -> Result<String
 /// Fills in everything of `spec` that the security contexts decide.
 pub fn apply(pod: &Pod, container: &Container, ids: &UserIds, spec: &mut ContainerSpec) -> Result<(), SecurityError> {
     let (of_pod, own) = contexts(pod, container);
-    spec.uid = ids.uid;
-    spec.gid = ids.gid;
-    spec.additional_gids = groups(of_pod, ids);
+    spec.user = User { uid: ids.uid, gid: ids.gid, additional_gids: groups(of_pod, ids) };
     spec.privileged = own.and_then(|c| c.privileged) == Some(true);
     if let Some(capabilities) = own.and_then(|c| c.capabilities.as_ref()) {
         spec.capabilities_add = capabilities.add.clone().unwrap_or_default();
@@ -129,7 +127,7 @@ mod tests {
         let of = |pod: &Pod| {
             let mut spec = ContainerSpec::default();
             apply(pod, &pod.spec.as_ref().unwrap().containers[0], &ids, &mut spec).unwrap();
-            spec.additional_gids
+            spec.user.additional_gids
         };
         assert_eq!(of(&pod), [3, 4, 7, 9, 10]);
         let strict = self::pod(json!({"supplementalGroups": [3], "supplementalGroupsPolicy": "Strict"}), json!({}));

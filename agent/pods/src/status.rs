@@ -3,12 +3,12 @@
 use control_api::view::Time;
 use control_api::view::core::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, Pod, PodCondition, PodIP, PodStatus, VolumeMount, VolumeMountStatus,
+    ContainerUser, HostIP, LinuxContainerUser, Pod, PodCondition, PodIP, PodStatus, VolumeMount, VolumeMountStatus,
 };
 use jiff::Timestamp;
 
 use crate::machine::{self, Ended, Failure, Phase, Role, Slot, Stage, State};
-use crate::ports::PodFacts;
+use crate::ports::{PodFacts, User};
 use crate::resources;
 use crate::spec;
 
@@ -104,6 +104,7 @@ fn container_status(pod: &Pod, slot: &Slot, has_init: bool) -> ContainerStatus {
         Phase::Ended(ended) => ended.container_id.clone(),
         Phase::Waiting { .. } => slot.last.as_ref().and_then(|last| last.container_id.clone()),
     };
+    let user = id.as_ref().and(slot.user.as_ref()).map(container_user);
     ContainerStatus {
         container_id: id.map(|id| format!("{CONTAINER_SCHEME}{id}")),
         image: slot.image.clone(),
@@ -118,9 +119,20 @@ fn container_status(pod: &Pod, slot: &Slot, has_init: bool) -> ContainerStatus {
         restart_count: slot.restart_count(),
         started: Some(slot.is_started()),
         state: Some(container_state(slot, has_init)),
+        user,
         volume_mounts: machine::container(pod, &slot.name).and_then(volume_mounts),
         ..ContainerStatus::default()
     }
+}
+
+fn container_user(user: &User) -> ContainerUser {
+    let groups = user.additional_gids.iter().copied().map(i64::from);
+    let linux = LinuxContainerUser {
+        gid: user.gid.into(),
+        supplemental_groups: Some(groups.collect()).filter(|groups: &Vec<i64>| !groups.is_empty()),
+        uid: user.uid.into(),
+    };
+    ContainerUser { linux: Some(linux) }
 }
 
 fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use agent_pods::ports::{
     BoxFuture, ContainerSpec, Exec, ExecEnd, Exit, Found, FoundState, PortResult, Propagation, SandboxSpec, Seccomp,
-    StartError, UserNamespace,
+    StartError, User, UserNamespace,
 };
 use agent_pods::resources::{Limits, QosClass};
 use agent_runtime as runtime;
@@ -51,7 +51,9 @@ pub fn found(status: ContainerStatus) -> Found {
         ContainerState::Running { started_at, .. } => FoundState::Running { since: time(started_at) },
         ContainerState::Exited(end) => FoundState::Exited(exit(end)),
     };
-    Found { id: status.spec.id, name: status.spec.name, attempt: status.spec.attempt, state }
+    let runtime::User { uid, gid, additional_gids } = status.spec.user;
+    let user = User { uid, gid, additional_gids };
+    Found { id: status.spec.id, name: status.spec.name, attempt: status.spec.attempt, user, state }
 }
 
 fn resources(limits: Limits) -> runtime::Resources {
@@ -107,7 +109,7 @@ fn container(spec: ContainerSpec) -> runtime::ContainerSpec {
         args: spec.args,
         env: spec.env,
         cwd: spec.cwd,
-        user: runtime::User { uid: spec.uid, gid: spec.gid, additional_gids: spec.additional_gids },
+        user: runtime::User { uid: spec.user.uid, gid: spec.user.gid, additional_gids: spec.user.additional_gids },
         mounts: mounts.collect(),
         devices: Vec::new(),
         privileged: spec.privileged,

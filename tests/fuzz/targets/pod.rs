@@ -2,7 +2,7 @@
 #![no_main]
 
 use agent_pods::machine::{Effect, Event, Outcome, State, container, step};
-use agent_pods::ports::{Exit, Image, Objects, PodFacts, UserIds};
+use agent_pods::ports::{Exit, Image, Objects, PodFacts, User, UserIds};
 use agent_pods::pressure::Pressure;
 use agent_pods::spec::{self, Sources};
 use agent_pods::{admission, event, names, status};
@@ -95,7 +95,7 @@ fn answer(pod: &Pod, effect: Effect, state: &State, now: Timestamp) -> Option<Ev
         Effect::EnsureImage { slot } => Event::ImageReady { slot, image_id: "id".to_owned(), pulled: None },
         Effect::Start { slot, attempt } => {
             assert!(container(pod, &state.slots[slot].name).is_some(), "a container of the pod");
-            Event::Started { slot, container_id: format!("{slot}-{attempt}") }
+            Event::Started { slot, container_id: format!("{slot}-{attempt}"), user: User::default() }
         }
         Effect::Signal { container_id, .. } => exited(container_id),
         Effect::Probe { container_id, kind, .. } => {

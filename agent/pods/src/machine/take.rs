@@ -4,7 +4,7 @@ use super::delay::after;
 use super::{
     Busy, EVICTED, Effect, Ended, Event, Failure, Phase, ProbeKind, Pulled, Role, Slot, Stage, State, Step, Stop,
 };
-use crate::ports::{Exit, Found, FoundState};
+use crate::ports::{Exit, Found, FoundState, User};
 
 /// How long ErrImagePull is shown before it turns into ImagePullBackOff.
 pub(super) const PULL_ERROR_SHOWN_SECONDS: i64 = 1;
@@ -49,7 +49,7 @@ impl Step<'_> {
             }
             Event::ImageReady { slot, image_id, pulled } => self.image_ready(slot, image_id, pulled),
             Event::ImageFailed { slot, reason, message } => self.image_failed(slot, reason, message),
-            Event::Started { slot, container_id } => self.started(slot, container_id),
+            Event::Started { slot, container_id, user } => self.started(slot, container_id, user),
             Event::StartFailed { slot, reason, message } => self.start_failed(slot, reason, message),
             Event::SandboxLost { slot } => self.not_started(slot),
             Event::Exited { container_id, exit } => self.exited(&container_id, exit),
@@ -114,14 +114,18 @@ impl Step<'_> {
             };
             let one = found.iter().find(held).cloned();
             self.state.slots[index].busy = Busy::No;
-            match one.map(|one| (one.id, one.state)) {
+            match one.map(|one| (one.id, one.user, one.state)) {
                 // It started, and what follows a start was never asked for.
-                Some((id, FoundState::Running { since })) if was_starting => self.running(index, id, since),
-                Some((_, FoundState::Running { since })) => {
+                Some((id, user, FoundState::Running { since })) if was_starting => {
+                    self.running(index, id, user, since);
+                }
+                Some((_, user, FoundState::Running { since })) => {
+                    self.state.slots[index].user = Some(user);
                     self.state.slots[index].phase = Phase::Running { since };
                     self.resume_hooks(index);
                 }
-                Some((id, FoundState::Exited(exit))) => {
+                Some((id, user, FoundState::Exited(exit))) => {
+                    self.state.slots[index].user = Some(user);
                     self.state.slots[index].container_id = Some(id.clone());
                     self.state.slots[index].phase = Phase::Running { since: exit.started_at.unwrap_or(self.now) };
                     self.exited(&id, exit);
@@ -277,7 +281,7 @@ impl Step<'_> {
         self.note_slot(index, true, "Failed", format!("Error: {reason}"));
     }
 
-    fn started(&mut self, index: usize, container_id: String) {
+    fn started(&mut self, index: usize, container_id: String, user: User) {
         let now = self.now;
         let slot = &mut self.state.slots[index];
         slot.keep_last();
@@ -285,7 +289,7 @@ impl Step<'_> {
         self.state.setup.reset();
         self.note_slot(index, false, "Created", "Container created");
         self.note_slot(index, false, "Started", "Container started");
-        self.running(index, container_id, now);
+        self.running(index, container_id, user, now);
         let early = std::mem::take(&mut self.state.early);
         for (container_id, exit) in early {
             self.exited(&container_id, exit);
@@ -293,11 +297,12 @@ impl Step<'_> {
     }
 
     /// A new container runs: everything that was known of the one before it is forgotten.
-    fn running(&mut self, index: usize, container_id: String, since: jiff::Timestamp) {
+    fn running(&mut self, index: usize, container_id: String, user: User, since: jiff::Timestamp) {
         let has_startup = self.probe_of(index, ProbeKind::Startup).is_some();
         let has_readiness = self.probe_of(index, ProbeKind::Readiness).is_some();
         let slot = &mut self.state.slots[index];
         slot.container_id = Some(container_id);
+        slot.user = Some(user);
         slot.phase = Phase::Running { since };
         (slot.signalled, slot.told, slot.killed, slot.kill_at) = (false, false, false, None);
         (slot.started, slot.ready, slot.unhealthy) = (!has_startup, !has_readiness, false);

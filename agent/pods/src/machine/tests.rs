@@ -5,6 +5,7 @@ mod ephemeral;
 mod hooks;
 mod probes;
 mod sidecars;
+mod user;
 
 use control_api::view::core::Pod;
 use jiff::Timestamp;
@@ -56,7 +57,7 @@ impl Story {
     }
 
     fn run(&mut self, slot: usize, id: &str) -> &mut Self {
-        self.image(slot).on(Event::Started { slot, container_id: id.to_owned() })
+        self.image(slot).on(started(slot, id))
     }
 
     fn exit(&mut self, id: &str, code: i32) -> &mut Self {
@@ -101,6 +102,15 @@ fn exit(code: i32, seconds: i64) -> Exit {
     }
 }
 
+fn started(slot: usize, id: &str) -> Event {
+    Event::Started { slot, container_id: id.to_owned(), user: User::default() }
+}
+
+/// The first container `a`.
+fn found(id: &str, state: FoundState) -> Found {
+    Found { id: id.to_owned(), name: "a".to_owned(), attempt: 0, user: User::default(), state }
+}
+
 fn one() -> Value {
     json!({"containers": [{"name": "a", "image": "x:1"}]})
 }
@@ -122,7 +132,7 @@ fn a_pod_goes_from_volumes_to_running() {
     assert!(story.asks(&Effect::Start { slot: 0, attempt: 0 }));
     assert_eq!(story.notes(), ["Pulled: Container image \"x:1\" already present on machine"]);
     assert_eq!(story.status()["phase"], "Pending");
-    story.on(Event::Started { slot: 0, container_id: "c0".to_owned() });
+    story.on(started(0, "c0"));
     let status = story.status();
     assert_eq!(status["phase"], "Running");
     assert_eq!(status["podIP"], "10.42.0.2");
@@ -273,7 +283,7 @@ fn an_end_told_before_its_start_is_not_lost() {
     let mut story = Story::new(policy("Never"));
     story.up().image(0).exit("c0", 3);
     assert_eq!(story.status()["phase"], "Pending");
-    story.on(Event::Started { slot: 0, container_id: "c0".to_owned() });
+    story.on(started(0, "c0"));
     assert_eq!(story.status()["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
     assert_eq!(story.status()["phase"], "Failed");
 }
@@ -295,7 +305,7 @@ fn a_deadline_fails_the_pod() {
 fn a_restarted_agent_takes_up_what_runs_and_what_ended_meanwhile() {
     let mut story = Story::new(policy("Never"));
     story.up().run(0, "c0");
-    let found = |state| Found { id: "c0".to_owned(), name: "a".to_owned(), attempt: 0, state };
+    let found = |state| found("c0", state);
     let mut running = Story { effects: vec![], state: story.state.clone(), pod: story.pod.clone(), now: 5 };
     running.on(Event::Begin { found: Some(vec![found(FoundState::Running { since: at(0) })]) });
     assert_eq!(running.effects, []);
@@ -331,7 +341,7 @@ fn ends_that_came_before_a_failed_start_do_not_hide_those_of_the_next() {
     let mut story = Story::new(json!({"containers": [{"name": "a"}], "restartPolicy": "Always"}));
     story.up().image(0).exit("never-known", 137);
     story.on(Event::StartFailed { slot: 0, reason: "StartError".to_owned(), message: String::new() });
-    story.image(0).exit("a1", 3).on(Event::Started { slot: 0, container_id: "a1".to_owned() });
+    story.image(0).exit("a1", 3).on(started(0, "a1"));
     assert_eq!(story.state.slots[0].last.as_ref().map(|ended| ended.code), Some(3));
 }
 
@@ -347,8 +357,7 @@ fn what_an_agent_ended_in_the_removal_of_is_removed_by_the_next() {
 fn a_container_started_as_the_agent_ended_is_adopted_by_its_attempt() {
     let mut story = Story::new(one());
     story.up().image(0);
-    let found =
-        Found { id: "c9".to_owned(), name: "a".to_owned(), attempt: 0, state: FoundState::Running { since: at(0) } };
+    let found = found("c9", FoundState::Running { since: at(0) });
     story.on(Event::Begin { found: Some(vec![found]) });
     assert_eq!((story.effects.len(), story.state.slots[0].container_id.as_deref()), (0, Some("c9")));
 }

@@ -10,7 +10,7 @@ use control_api::view::core::Container;
 
 use super::Context;
 use crate::machine::{Event, Pulled, container};
-use crate::ports::{ContainerSpec, Image, PortError, StartError, UserIds};
+use crate::ports::{ContainerSpec, Image, PortError, StartError, User, UserIds};
 use crate::spec::Sources;
 use crate::{etc, security};
 use crate::{log_link, old_log};
@@ -95,7 +95,7 @@ impl Context {
 
     pub(super) async fn start(&self, slot: usize, attempt: u32, name: &str) {
         let event = match self.try_start(attempt, name).await {
-            Ok(container_id) => Event::Started { slot, container_id },
+            Ok((container_id, user)) => Event::Started { slot, container_id, user },
             Err(failed) if failed.reason == SANDBOX_LOST => {
                 tracing::warn!(uid = self.uid, error = failed.message, "the sandbox is lost");
                 Event::SandboxLost { slot }
@@ -105,10 +105,10 @@ impl Context {
         self.tell(event).await;
     }
 
-    async fn try_start(&self, attempt: u32, name: &str) -> Result<String, Failed> {
+    async fn try_start(&self, attempt: u32, name: &str) -> Result<(String, User), Failed> {
         let id = random_id().map_err(Failed::create)?;
         match self.start_as(&id, attempt, name).await {
-            Ok(()) => Ok(id),
+            Ok(user) => Ok((id, user)),
             Err(failed) => {
                 // What is half made must not stay; the failure itself is what is told.
                 self.remove_container(&id).await;
@@ -117,18 +117,18 @@ impl Context {
         }
     }
 
-    async fn start_as(&self, id: &str, attempt: u32, name: &str) -> Result<(), Failed> {
+    async fn start_as(&self, id: &str, attempt: u32, name: &str) -> Result<User, Failed> {
         let container = container(&self.pod, name).ok_or_else(|| Failed::config("no such container"))?;
         let image_name = container.image.as_deref().unwrap_or_default();
         let image = self.ports.images.get(image_name).map_err(Failed::create)?;
         let image = image.ok_or_else(|| Failed::create(format!("image \"{image_name}\" is gone")))?;
-        let user = security::user(&self.pod, container, &image.user).map_err(Failed::config)?;
+        let asked = security::user(&self.pod, container, &image.user).map_err(Failed::config)?;
         // Told before anything is mounted: a missing ConfigMap costs nothing but this.
         let draft = self.describe(container, &image, &UserIds::default(), name).map_err(Failed::config)?;
         drop(draft);
         let users = self.ports.runtime.user_namespace(&self.uid).await.map_err(Failed::create)?;
         let rootfs = self.ports.images.mount(id, image_name, users).await.map_err(Failed::create)?;
-        let ids = self.ports.images.resolve_user(&rootfs, &user).map_err(Failed::create)?;
+        let ids = self.ports.images.resolve_user(&rootfs, &asked).map_err(Failed::create)?;
         let context = self.clone();
         let name = name.to_owned();
         let described = tokio::task::spawn_blocking(move || {
@@ -141,14 +141,14 @@ impl Context {
         spec.attempt = attempt;
         spec.rootfs = rootfs;
         spec.log_path = self.log_path(&spec.name, attempt);
-        let (log, container) = (spec.log_path.clone(), spec.name.clone());
+        let (log, container, user) = (spec.log_path.clone(), spec.name.clone(), spec.user.clone());
         self.ports.runtime.create_container(&self.uid, spec).await?;
         if let Err(error) = log_link::make(&self.settings.link_root, &self.pod, &container, id, &log) {
             tracing::warn!(uid = self.uid, id, %error, "a container's log is not linked");
         }
         self.ports.runtime.start_container(&self.uid, id).await?;
         self.remove_old_logs(&log, attempt);
-        Ok(())
+        Ok(user)
     }
 
     fn remove_old_logs(&self, log: &Path, attempt: u32) {

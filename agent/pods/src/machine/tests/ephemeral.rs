@@ -16,7 +16,7 @@ fn one_that_is_added_starts_and_is_never_restarted() {
     let mut story = with_one(story);
     assert!(story.on(Event::Changed).asks(&Effect::EnsureImage { slot: 1 }));
     assert!(story.image(1).asks(&Effect::Start { slot: 1, attempt: 0 }));
-    story.on(Event::Started { slot: 1, container_id: "look0".to_owned() });
+    story.on(started(1, "look0"));
     let status = story.status();
     assert_eq!(status["containerStatuses"].as_array().unwrap().len(), 1);
     assert!(status["ephemeralContainerStatuses"][0]["state"]["running"].is_object(), "{status}");

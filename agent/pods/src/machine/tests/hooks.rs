@@ -98,7 +98,7 @@ fn a_deletion_without_grace_runs_no_hook() {
 #[test]
 fn a_restarted_agent_runs_no_post_start_twice_and_a_pre_stop_again() {
     let state = FoundState::Running { since: at(0) };
-    let found = Found { id: "c0".to_owned(), name: "a".to_owned(), attempt: 0, state };
+    let found = found("c0", state);
     let begin = Event::Begin { found: Some(vec![found]) };
     let mut story = hooked(json!({"postStart": {}}));
     story.on(begin.clone());
@@ -117,6 +117,6 @@ fn a_container_whose_start_was_not_heard_of_gets_its_post_start() {
     let mut story = Story::new(json!({"containers": [container]}));
     story.up().image(0);
     let state = FoundState::Running { since: at(0) };
-    let found = Found { id: "c0".to_owned(), name: "a".to_owned(), attempt: 0, state };
+    let found = found("c0", state);
     assert!(story.on(Event::Begin { found: Some(vec![found]) }).asks(&hook(HookKind::PostStart, None)));
 }

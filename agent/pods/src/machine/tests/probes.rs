@@ -209,7 +209,7 @@ fn a_restarted_agent_does_not_probe_what_runs_as_new() {
     let record = serde_json::to_vec(&story.state).unwrap();
     story.state = serde_json::from_slice(&record).unwrap();
     let state = FoundState::Running { since: at(0) };
-    let found = Found { id: "c0".to_owned(), name: "a".to_owned(), attempt: 0, state };
+    let found = found("c0", state);
     story.on(Event::Begin { found: Some(vec![found]) });
     assert_eq!(
         (&story.container_status()["ready"], &story.container_status()["started"]),

@@ -37,10 +37,19 @@ record! {
         restart_count: i32 = "restartCount",
         started: Option<bool> = "started",
         state: Option<ContainerState> = "state",
+        user: Option<ContainerUser> = "user",
         volume_mounts: Option<Vec<VolumeMountStatus>> = "volumeMounts",
+    }
+    ContainerUser {
+        linux: Option<LinuxContainerUser> = "linux",
     }
     HostIP {
         ip: String = "ip",
+    }
+    LinuxContainerUser {
+        gid: i64 = "gid",
+        supplemental_groups: Option<Vec<i64>> = "supplementalGroups",
+        uid: i64 = "uid",
     }
     PodCondition {
         last_probe_time: Option<Time> = "lastProbeTime",
