@@ -16,6 +16,7 @@ use control_apiserver::{Api, User};
 use control_cli::data_dir::DataDir;
 use control_cli::pidfile::Pidfile;
 use control_client::Client;
+use control_controllers::steps::StepsFile;
 use control_nodes::{Nodes, NodesConfig};
 use control_pki::Pki;
 use control_store::DurableStore;
@@ -93,6 +94,7 @@ async fn serve(data: &DataDir, options: &control_cli::arguments::Server, config:
         port: address_of(&tcp)?.port(),
         signer: Some(Arc::new(CaSigner::new(pki.clone()))),
         load_balancers: if external_cloud { None } else { Some(pool) },
+        steps_file: StepsFile::new(&data.clock_file()).ok(),
     };
     let mut loops = tokio::task::JoinSet::new();
     let port = address_of(&tcp)?.port();

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use base64::Engine;
 use tests::cluster::DEMO;
-use tests::guest::Guest;
+use tests::guest::{DATA, Guest};
 use tests::program::{Said, built};
 
 /// What is timed: a Job with a deadline, one that is removed a while after its end, a request that nobody signs.
@@ -61,8 +61,8 @@ look() {
     kubectl get pod demo -o 'jsonpath={.status.containerStatuses[0].restartCount} restarts{"\n"}'
     [ "$(kubectl get pod demo -o 'jsonpath={.status.containerStatuses[0].containerID}')" = "$id" ]
     await "a token of the pod in $1" sh -c 'kubectl --kubeconfig=/dev/null --server=https://127.0.0.1:6443 \
-        --insecure-skip-tls-verify --token="$(kubectl exec demo -- cat /run/secrets/kubernetes.io/serviceaccount/token)" \
-        auth whoami | grep system:serviceaccount:default:default'
+        --insecure-skip-tls-verify --token="$(kubectl exec demo -- cat /var/run/secrets/kubernetes.io/serviceaccount/token)" \
+        auth whoami </dev/null | grep system:serviceaccount:default:default'
 }
 restarts() { kubectl get pod crashes -o 'jsonpath={.status.containerStatuses[0].restartCount}'; }
 more_restarts() { [ "$(restarts)" -gt "$before" ]; }
@@ -91,9 +91,9 @@ fn a_clock_that_is_set_by_decades_both_ways_stops_nothing_and_locks_nobody_out()
             look 2027
             date -s '2046-03-04 05:06:07'
             look 2046
-            kill $(cat /var/lib/bramble/up.pid)
-            await "the end of bramble up" sh -c '! test -e /var/lib/bramble/up.pid'
-            {bramble} --data-dir /var/lib/bramble up >>/tmp/up.log 2>&1 &
+            kill $(cat {DATA}/up.pid)
+            await "the end of bramble up" sh -c '! test -e {DATA}/up.pid'
+            {bramble} --data-dir {DATA} up >>/tmp/up.log 2>&1 &
             look again
             kubectl run crashes --image={DEMO} --image-pull-policy=Never --command -- sh -c 'exit 3'
             await "a pod that waits to be started again" sh -c 'kubectl get pod crashes | grep CrashLoopBackOff'

@@ -44,6 +44,11 @@ impl DataDir {
         self.0.join("join")
     }
 
+    /// How this machine's clock was set since it was switched on.
+    pub fn clock_file(&self) -> PathBuf {
+        self.0.join("clock.json")
+    }
+
     /// The store's own folder.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use crate::certificate::Signer;
 use crate::load_balancer::Pool;
+use crate::steps::StepsFile;
 
 /// Given by the server's start.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// The cluster's CA certificate, PEM: published as ConfigMap `kube-root-ca.crt` in every namespace.
     pub ca_pem: String,
@@ -21,6 +22,8 @@ pub struct Config {
     pub signer: Option<Arc<dyn Signer>>,
     /// Addresses for load balancers; none where an external cloud controller gives them.
     pub load_balancers: Option<Pool>,
+    /// Where it is kept how the machine's clock was set; without it a server's end forgets it.
+    pub steps_file: Option<StepsFile>,
 }
 
 impl Default for Config {
@@ -31,6 +34,7 @@ impl Default for Config {
             port: 6443,
             signer: None,
             load_balancers: Some(Pool::default()),
+            steps_file: None,
         }
     }
 }

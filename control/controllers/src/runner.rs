@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use control_client::queue::Outcome;
 use control_client::{Api, Client, Feed, Index, Key, News, Queue, Reason, Recorder, Resource, User};
 use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::action::Action;
 use crate::config::Config;
 use crate::controller::{Change, Controller};
-use crate::steps::Steps;
+use crate::steps::{Steps, StepsFile};
 use crate::world::World;
 
 mod execute;
@@ -57,7 +58,14 @@ pub async fn run(api: Arc<Api>, config: Config, shutdown: watch::Receiver<bool>)
     if let Some(pool) = config.load_balancers {
         controllers.push(Arc::new(crate::load_balancer::LoadBalancerController::new(pool)));
     }
-    Runner::new(api, controllers).following(config.addresses).run(shutdown).await;
+    let runner = Runner::new(api, controllers).following(config.addresses);
+    runner.keeping_steps(config.steps_file).run(shutdown).await;
+}
+
+/// By the clock that nobody sets.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    time.expect("every Linux has this clock")
 }
 
 type Job = (usize, Key);
@@ -70,8 +78,8 @@ pub struct Runner {
     queue: Queue<Job>,
     /// The server's own addresses; none once nobody can change them any more.
     addresses: Option<watch::Receiver<Vec<IpAddr>>>,
-    started: Instant,
     steps: Arc<Steps>,
+    steps_file: Option<StepsFile>,
 }
 
 /// A controller and what the runner keeps beside it.
@@ -86,13 +94,20 @@ impl Runner {
         let client = Client::new(api, User::system(USER));
         let index = Arc::new(Index::new(client.clone(), control_api::resource::all().iter().copied()));
         let parts = controllers.into_iter().map(|controller| Part::new(controller, &client)).collect();
-        let (started, steps) = (Instant::now(), Arc::default());
-        Self { client, index, parts, queue: Queue::default(), addresses: None, started, steps }
+        let queue = Queue::default();
+        Self { client, index, parts, queue, addresses: None, steps: Arc::default(), steps_file: None }
     }
 
     /// Initial keys are looked at again whenever the server's addresses change.
     pub fn following(mut self, addresses: watch::Receiver<Vec<IpAddr>>) -> Self {
         self.addresses = Some(addresses);
+        self
+    }
+
+    /// Knows of the steps that the clock made before this server's start.
+    pub fn keeping_steps(mut self, file: Option<StepsFile>) -> Self {
+        self.steps = Arc::new(file.as_ref().map(StepsFile::read).unwrap_or_default());
+        self.steps_file = file;
         self
     }
 
@@ -128,9 +143,12 @@ impl Runner {
 
     fn world(&mut self) -> World {
         let now = Timestamp::now();
-        let steady = self.started.elapsed();
+        let steady = since_boot();
         if self.steps.is_news(now, steady) {
             Arc::make_mut(&mut self.steps).add(now, steady);
+            if let Some(Err(error)) = self.steps_file.as_ref().map(|file| file.write(&self.steps)) {
+                tracing::warn!(%error, "cannot keep how the clock was set");
+            }
         }
         World::new(self.client.clone(), self.index.clone(), now).after(self.steps.clone())
     }

@@ -1,9 +1,13 @@
 //! How the machine's clock was set while this server runs. A Pi starts in 1970 and is set forward by decades: what was
 //! written before was not written decades ago, so no Job has overrun its deadline by that.
 
+mod file;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+
+pub use file::StepsFile;
 
 /// A time server that corrects the clock bit by bit sets nothing.
 const STEP_MIN: SignedDuration = SignedDuration::from_secs(5);
@@ -13,7 +17,7 @@ const LEEWAY: SignedDuration = SignedDuration::from_secs(5);
 const EPOCHS_MAX: usize = 64;
 
 /// From one setting of the clock to the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Epoch {
     /// By the clock that nobody sets.
     from: SignedDuration,
@@ -33,7 +37,7 @@ impl Epoch {
 }
 
 /// The first is no step but the beginning.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steps(Vec<Epoch>);
 
 impl Steps {
