@@ -2,7 +2,7 @@
 //!
 //! The release's own programs run by the tests' harness in a network namespace, with their data on a block device
 //! whose statistics tell what was written. In reading order: `options`; `device`, `client` and `pod` are what is
-//! measured with; `start`, `idle` with `footprint`, `pods`, `api` measure; `raw` is the machine's own speed beside
+//! measured with; `start`, `idle` with `footprint`, `pods`, `probes`, `api` measure; `raw` is the machine's own speed beside
 //! them; `samples` and `table` are what comes out.
 //!
 //! Absent on purpose: a verdict. Figures from a busy or another machine say little, so nothing fails by them.
@@ -23,6 +23,8 @@ mod options;
 mod pod;
 #[path = "cluster/pods.rs"]
 mod pods;
+#[path = "cluster/probes.rs"]
+mod probes;
 #[path = "cluster/raw.rs"]
 mod raw;
 #[path = "cluster/samples.rs"]
@@ -85,6 +87,9 @@ async fn measure(options: &Options, cluster: &mut Cluster, device: &Device, tabl
     }
     if options.wants("pods") {
         pods::measure(cluster, &access, table).await?;
+    }
+    if options.wants("probes") {
+        probes::measure(cluster, &access, options.probes, table).await?;
     }
     if options.wants("api") {
         api::measure(&access, device, options, table).await?;

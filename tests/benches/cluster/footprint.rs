@@ -9,6 +9,9 @@ use tests::process::Processes;
 use crate::table::{Row, Table, Unit};
 
 const KIB_PER_MIB: f64 = 1024.0;
+/// The budget of the agent without pods, and of each pod.
+const AGENT_MIB: f64 = 12.0;
+const EACH_POD_MIB: f64 = 1.0;
 
 /// All programs of the cluster but the containers: `up`, server, agent and shims, and which of them are shims.
 fn programs(cluster: &Cluster) -> Vec<(i32, bool)> {
@@ -29,15 +32,26 @@ fn pss_mib(pid: i32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / KIB_PER_MIB)
 }
 
+/// Whose processor time counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Programs,
+    /// Their children that ended, too: the shims' are workers, and what execs ran.
+    ProgramsAndReaped,
+}
+
 /// Processor time spent so far, in seconds.
-pub fn cpu_seconds(cluster: &Cluster) -> Result<f64> {
+pub fn cpu_seconds(cluster: &Cluster, whose: Whose) -> Result<f64> {
     let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel has ticks")?;
     let mut ticks = 0;
     for (pid, _) in programs(cluster) {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // Who has ended meanwhile is counted with the parent.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let rest = stat.rsplit_once(')').context("a process has a name")?.1;
-        // utime and stime are fields 14 and 15; the rest begins with field 3.
-        ticks += rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<i64>().ok()).sum::<i64>();
+        // utime, stime, cutime and cstime are fields 14 to 17; the rest begins with field 3.
+        let fields = if whose == Whose::Programs { 2 } else { 4 };
+        ticks +=
+            rest.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<i64>().ok()).sum::<i64>();
     }
     Ok(ticks as f64 / ticks_per_second as f64)
 }
@@ -51,7 +65,7 @@ pub fn memory(cluster: &Cluster, when: &str, budgeted: bool, table: &mut Table) 
     let peers = if budgeted { "709 MiB; 555 MiB" } else { "" };
     table.push(budget(row("server + agent + up", server + agent + up), 35.0).peers(peers));
     table.push(row("server", server));
-    table.push(budget(row("agent", agent), 12.0).peers(if budgeted { "; 268 MiB on a Pi 4" } else { "" }));
+    table.push(budget(row("agent", agent), AGENT_MIB).peers(if budgeted { "; 268 MiB on a Pi 4" } else { "" }));
     table.push(row("up", up));
     Ok(())
 }
@@ -77,5 +91,17 @@ pub fn each_pod(before: Sum, after: Sum, table: &mut Table) {
     let shims = after.shims - before.shims;
     let each = (after.mib - before.mib) / shims as f64;
     let row = Row::new("each pod more, PSS of all programs", each, Unit::Mebibytes);
-    table.push(row.at_most(1.0).beside(format!("{shims} shims, {:.1} MiB in all", after.mib)));
+    table.push(row.at_most(EACH_POD_MIB).beside(format!("{shims} shims, {:.1} MiB in all", after.mib)));
+}
+
+/// What the agent costs with the pods that there are, and what it does with their shims.
+pub fn with_pods(cluster: &Cluster, table: &mut Table) -> Result<()> {
+    let agent = pss_mib(cluster.pid("agent").context("agent runs")?.as_raw())?;
+    let shims: Vec<i32> = programs(cluster).iter().filter(|(_, is_shim)| *is_shim).map(|(pid, _)| *pid).collect();
+    let all = agent + shims.iter().filter_map(|pid| pss_mib(*pid).ok()).sum::<f64>();
+    let pods = shims.len();
+    table.push(Row::new(format!("agent, PSS with {pods} pods"), agent, Unit::Mebibytes));
+    let row = Row::new(format!("agent + shims, PSS with {pods} pods"), all, Unit::Mebibytes);
+    table.push(row.at_most(AGENT_MIB + pods as f64 * EACH_POD_MIB));
+    Ok(())
 }

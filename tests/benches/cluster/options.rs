@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 /// The measurements, in the order they run.
-pub const NAMES: [&str; 5] = ["size", "start", "idle", "pods", "api"];
+pub const NAMES: [&str; 6] = ["size", "start", "idle", "pods", "probes", "api"];
 
 pub struct Options {
     wanted: Vec<String>,
     /// The window of bytes written at idle; CPU time is taken over its first minute at most.
     pub idle: Duration,
+    /// The window of probes.
+    pub probes: Duration,
     pub creates: usize,
     pub gets: usize,
     pub lists: usize,
@@ -19,13 +21,19 @@ pub struct Options {
 impl Options {
     /// Reads `[--quick] [--idle SECONDS] [NAME...]`.
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options =
-            Self { wanted: Vec::new(), idle: Duration::from_secs(600), creates: 10_000, gets: 40_000, lists: 200 };
+        let mut options = Self {
+            wanted: Vec::new(),
+            idle: Duration::from_secs(600),
+            probes: Duration::from_secs(30),
+            creates: 10_000,
+            gets: 40_000,
+            lists: 200,
+        };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => {
-                    options.idle = Duration::from_secs(20);
+                    (options.idle, options.probes) = (Duration::from_secs(20), Duration::from_secs(5));
                     (options.creates, options.gets, options.lists) = (2_000, 8_000, 40);
                 }
                 "--idle" => match arguments.next().map(|seconds| seconds.parse()) {
