@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_runtime::{ContainerSpec, ExecSpec, Mount, Propagation, Resources, User};
+use agent_runtime::{Config, ContainerSpec, ExecSpec, Mount, Propagation, Resources, Runtime, User};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tokio::io::AsyncReadExt;
 
@@ -219,18 +219,25 @@ const CHANGE: &str = "head -c 4 /proc/1/exe | tail -c 3; echo; for way in 'chmod
                       $way /proc/1/exe 2>&1 | grep -o 'Read-only file system' || echo changed; done; \
                       (: >>/proc/1/exe) 2>&1 | grep -qE 'Read-only file system|Text file busy' || echo written to";
 
-fn unchanged(node: &Node) -> impl Fn() -> bool + use<> {
+/// A node that runs a copy of the program, and whether that copy is as it was: where it can be changed, only these tests are
+/// to notice.
+async fn with_its_own_program() -> (Node, impl Fn() -> bool + use<>) {
     use std::os::unix::fs::MetadataExt;
-    let path = crate::node::config(&node.dir, &node.parent).executable;
-    let look = move || std::fs::metadata(&path).map(|m| (m.mode(), m.uid(), m.len(), m.mtime_nsec())).unwrap();
+    let mut node = Node::start().await;
+    let config = crate::node::config(&node.dir, &node.parent);
+    let executable = node.dir.join("program");
+    std::fs::copy(&config.executable, &executable).unwrap();
+    node.runtime = Runtime::new(Config { executable: executable.clone(), ..config }).await.unwrap();
+    node.events = node.runtime.events().unwrap();
+    let look = move || std::fs::metadata(&executable).map(|m| (m.mode(), m.uid(), m.len(), m.mtime_nsec())).unwrap();
     let before = look();
-    move || look() == before
+    (node, move || look() == before)
 }
 
 #[tokio::test]
 async fn a_container_that_runs_the_agents_program_cannot_change_its_file() {
-    let node = Node::with_pod().await;
-    let unchanged = unchanged(&node);
+    let (node, unchanged) = with_its_own_program().await;
+    node.runtime.create_sandbox(node.sandbox()).await.unwrap();
     // What the program needs, and something to wait for.
     let folders = ["/lib", "/lib64"].map(PathBuf::from).into_iter().filter(|path| path.exists());
     let mount = |path: PathBuf| Mount { host_path: path.clone(), container_path: path, ..Default::default() };
@@ -245,8 +252,7 @@ async fn a_container_that_runs_the_agents_program_cannot_change_its_file() {
 
 #[tokio::test]
 async fn who_may_trace_the_first_process_of_shared_ones_cannot_change_the_agents_file() {
-    let mut node = Node::start().await;
-    let unchanged = unchanged(&node);
+    let (mut node, unchanged) = with_its_own_program().await;
     let shared = agent_runtime::SandboxSpec { share_process_namespace: true, ..node.sandbox() };
     node.runtime.create_sandbox(shared).await.unwrap();
     let spec = ContainerSpec { capabilities_add: vec!["SYS_PTRACE".into()], ..node.shell("one", CHANGE) };
