@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -180,21 +180,21 @@ async fn play(act: Act, connection: &Connection, accepted: &Accepted) -> Vec<(Se
 }
 
 /// The real protocol, and objects that cannot be.
-async fn tells_what_cannot_be(pki: PathBuf, address: SocketAddr, accepted: Accepted) {
+async fn tells_what_cannot_be(pki: PathBuf, address: SocketAddr, accepted: Accepted, canary: PathBuf) {
     let pki = Pki::open(&pki, &[]).unwrap();
     let mut listener = Listener::bind(address, pki.quic_config(), &pki.quic_secret()).unwrap();
     while let Some(arrival) = listener.accept().await {
         let Arrival::Node(node) = arrival else { continue };
         if let Ok(session) = node.accept(accepted.clone()).await {
-            tokio::spawn(serve(session));
+            tokio::spawn(serve(session, canary.clone()));
         }
     }
 }
 
-async fn serve(session: Session) {
+async fn serve(session: Session, canary: PathBuf) {
     while let Ok(stream) = session.accept().await {
         match stream {
-            NodeStream::Sync { sink, .. } => drop(tokio::spawn(tell(sink))),
+            NodeStream::Sync { sink, .. } => drop(tokio::spawn(tell(sink, canary.clone()))),
             NodeStream::Report(mut source) => drop(tokio::spawn(async move {
                 while let Ok(Some(_)) = source.next().await {
                     let _ended = source.taken().await;
@@ -205,13 +205,13 @@ async fn serve(session: Session) {
     }
 }
 
-async fn tell(mut sink: SyncSink) {
+async fn tell(mut sink: SyncSink, canary: PathBuf) {
     let put = |resource: &str, name: &str, json: Vec<u8>| {
         let (resource, namespace, name) = (resource.to_owned(), "default".to_owned(), name.to_owned());
         Sync::Put { resource, namespace, name, revision: 1, json }
     };
     let mut frames = vec![Sync::Reset { epoch: 666 }];
-    for (name, pod) in climbing() {
+    for (name, pod) in climbing(&canary) {
         frames.push(put("pods", &name, pod.to_string().into_bytes()));
     }
     let absurd = fs::read("fuzz/seeds/pod/absurd").unwrap();
@@ -244,9 +244,10 @@ async fn tell(mut sink: SyncSink) {
     }
 }
 
-/// Pods whose names are ways, to where the agent keeps the test's own file.
-fn climbing() -> Vec<(String, Value)> {
-    let ways = ["..", "../..", "../../../n1/canary", "/etc", "", "."];
+/// Pods whose names are ways, none of which leads out of the lab's own folder: an agent that went them would not come back
+/// from the machine's.
+fn climbing(canary: &Path) -> Vec<(String, Value)> {
+    let ways = ["..", "../..", "../../../n1/canary", canary.to_str().unwrap(), "", "."];
     let pod = |name: &str, uid: &str, container: &str, volume: &str| {
         json!({"metadata": {"name": name, "namespace": "default", "uid": uid}, "spec": {
             "containers": [{"name": container, "image": DEMO, "volumeMounts": [{"name": volume, "mountPath": "/v"}]}],
@@ -296,6 +297,15 @@ impl Node {
     }
 }
 
+/// What lies in the folders that a way out of the agent's own would come by, and in the canary's.
+fn surroundings(lab: &Lab, canary: &Path) -> Vec<PathBuf> {
+    let folders = [lab.path(), &lab.path().join("n1"), &lab.nodes[0].data(), canary];
+    let mut all: Vec<PathBuf> =
+        folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
 fn says(lab: &Lab, words: &str) {
     eventually(words, 60, || lab.nodes[0].log().contains(words));
 }
@@ -306,7 +316,8 @@ fn whatever_a_server_says_pods_go_on_and_the_agent_comes_back_to_a_good_one() {
     lab.k(&format!("run stays --image={DEMO}")).ok();
     lab.k("wait pod stays --for=condition=Ready --timeout=60s").ok();
     let canary = lab.path().join("n1/canary");
-    fs::write(&canary, "sings").unwrap();
+    fs::create_dir(&canary).unwrap();
+    fs::write(canary.join("song"), "la").unwrap();
     let node = Node::of(&lab);
     assert_eq!(node.httpd.len(), 1);
     let (address, pki) = (SocketAddr::new(lab.server_address.parse().unwrap(), 6443), lab.data().join("pki"));
@@ -336,13 +347,16 @@ fn whatever_a_server_says_pods_go_on_and_the_agent_comes_back_to_a_good_one() {
     }
     drop(impostor);
 
-    let impostor = Impostor::start(&lab, move || tells_what_cannot_be(pki, address, accepted));
+    let before = surroundings(&lab, &canary);
+    let way = canary.clone();
+    let impostor = Impostor::start(&lab, move || tells_what_cannot_be(pki, address, accepted, way));
     says(&lab, "is no name of that kind");
     says(&lab, "it is told under another name than its own");
     says(&lab, "the server tells of more than the 64 MiB that this node keeps");
     node.goes_on(&lab, FULL_KIB_MAX);
     drop(impostor);
-    assert_eq!(fs::read_to_string(&canary).unwrap(), "sings");
+    assert_eq!(surroundings(&lab, &canary), before);
+    assert_eq!(fs::read_to_string(canary.join("song")).unwrap(), "la");
 
     lab.start_server();
     lab.wait_server();
