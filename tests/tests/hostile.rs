@@ -214,6 +214,8 @@ async fn tell(mut sink: SyncSink, canary: PathBuf) {
     for (name, pod) in climbing(&canary) {
         frames.push(put("pods", &name, pod.to_string().into_bytes()));
     }
+    // A way leads on only from a folder that is there.
+    frames.push(put("secrets", "good", b"{}".to_vec()));
     let absurd = fs::read("fuzz/seeds/pod/absurd").unwrap();
     frames.push(put("pods", "web", absurd));
     for resource in ["pods", "services", "endpointslices", "networkpolicies", "nodes", "peers", "secrets", "../etc"] {
@@ -299,9 +301,12 @@ impl Node {
 
 /// What lies in the folders that a way out of the agent's own would come by, and in the canary's.
 fn surroundings(lab: &Lab, canary: &Path) -> Vec<PathBuf> {
-    let folders = [lab.path(), &lab.path().join("n1"), &lab.nodes[0].data(), canary];
-    let mut all: Vec<PathBuf> =
-        folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect();
+    let data = lab.nodes[0].data();
+    let folders = [lab.path(), &lab.path().join("n1"), &data, &data.join("agent"), canary];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    // On its way to another name.
+    all.retain(|path| path.extension().is_none_or(|end| end != "new"));
     all.sort();
     all
 }
@@ -357,13 +362,14 @@ fn whatever_a_server_says_pods_go_on_and_the_agent_comes_back_to_a_good_one() {
     drop(impostor);
     assert_eq!(surroundings(&lab, &canary), before);
     assert_eq!(fs::read_to_string(canary.join("song")).unwrap(), "la");
+    let secrets = lab.nodes[0].data().join("agent/cache/secrets/default");
+    let kept = || fs::read_dir(&secrets).unwrap().count();
+    assert!(kept() > 0);
 
     lab.start_server();
     lab.wait_server();
     lab.k(&format!("run new --image={DEMO}")).ok();
     lab.k("wait pod new --for=condition=Ready --timeout=120s").ok();
-    let secrets = lab.nodes[0].data().join("cache/secrets/default");
-    let kept = || fs::read_dir(&secrets).map_or(0, |files| files.count());
     eventually("what the good server does not tell of is gone", 60, || kept() == 0);
     assert_eq!(lab.field("pod stays", "{.status.containerStatuses[0].restartCount}"), "0");
     assert_eq!(lab.k("get pods -o name").ok().lines().collect::<Vec<_>>(), ["pod/new", "pod/stays"]);
