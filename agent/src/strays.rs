@@ -27,8 +27,8 @@ async fn remove_one(node: &Node, uid: &str) -> Vec<String> {
     let state = node.fleet.state(uid);
     for id in state.iter().flat_map(|state| state.container_ids()) {
         errors.extend(node.images.snapshots().remove(id).await.err().map(|error| chain(&error)));
-        errors.extend(log_link::remove(&node.config.layout.log_links(), id).err().map(|error| chain(&error)));
     }
+    errors.extend(log_link::remove_of_pod(&node.config.layout.log_links(), uid).err().map(|error| chain(&error)));
     let (volumes, logs, pod) = (node.volumes.clone(), node.config.layout.logs(), uid.to_owned());
     let blocking = tokio::task::spawn_blocking(move || {
         let unmounted = volumes.unmount(&pod).err().map(|error| error.in_words());

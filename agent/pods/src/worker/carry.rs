@@ -157,9 +157,9 @@ impl Context {
             vec![self.ports.network.detach(&self.uid).await, self.ports.runtime.remove_sandbox(&self.uid).await];
         for id in container_ids {
             results.push(self.ports.images.unmount(id).await);
-            let unlinked = log_link::remove(&self.settings.link_root, id);
-            results.push(unlinked.map_err(|error| PortError::new(format!("cannot remove the link to a log: {error}"))));
         }
+        let unlinked = log_link::remove_of_pod(&self.settings.link_root, &self.uid);
+        results.push(unlinked.map_err(|error| PortError::new(format!("cannot remove the links to logs: {error}"))));
         let (ports, uid) = (self.ports.clone(), self.uid.clone());
         let unmounted = tokio::task::spawn_blocking(move || ports.volumes.unmount(&uid)).await;
         results.push(unmounted.unwrap_or_else(|_| Err(PortError::new("unmounting volumes panicked"))));
