@@ -18,24 +18,29 @@ pub fn kubectl() -> PathBuf {
     std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from)
 }
 
-/// Every kubectl of 1.30 to 1.33 on this machine, or the one there is.
-pub fn kubectls() -> Vec<PathBuf> {
-    let folder = Path::new("/usr/lib/google-cloud-sdk/bin");
-    let found: Vec<PathBuf> =
-        (30..=33).map(|minor| folder.join(format!("kubectl.1.{minor}"))).filter(|path| path.exists()).collect();
-    if found.is_empty() { vec![kubectl()] } else { found }
+/// The kubectl of one version, such as 1.30, or the newest. Another in its place would show nothing.
+pub fn kubectl_of(version: &str) -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let path = if version == "newest" {
+        std::env::var_os("KUBECTL_NEWEST").map_or_else(|| tools.join("kubectl"), PathBuf::from)
+    } else {
+        // Distributions' packages put it beside the one on PATH.
+        let name = format!("kubectl.{version}");
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let beside = std::env::split_paths(&folders)
+            .filter_map(|folder| folder.join("kubectl").canonicalize().ok())
+            .map(|installed| installed.with_file_name(&name))
+            .find(|path| path.exists());
+        beside.unwrap_or_else(|| tools.join(name))
+    };
+    assert!(path.exists(), "no kubectl {version} is installed: run scripts/install-dependencies test");
+    path
 }
 
-/// One of each kind of client: of 1.27, 1.30 and 1.33 on this machine, and the newest, else the one there is.
+/// One of each kind of client, the newest last. Bodies in protobuf, lists that are watched and streams over WebSockets
+/// came between them.
 pub fn each_kubectl() -> Vec<PathBuf> {
-    let folder = Path::new("/usr/lib/google-cloud-sdk/bin");
-    let mut found: Vec<PathBuf> = [27, 30, 33]
-        .map(|minor| folder.join(format!("kubectl.1.{minor}")))
-        .into_iter()
-        .filter(|path| path.exists())
-        .collect();
-    found.push(std::env::var_os("KUBECTL_NEWEST").map_or_else(kubectl, PathBuf::from));
-    found
+    ["1.27", "1.30", "1.33", "newest"].map(kubectl_of).into()
 }
 
 /// What a program left behind.

@@ -177,6 +177,33 @@ fn every_command_about_workloads_works_with_each_kubectl() {
     });
 }
 
+/// What kubectl keeps of its clusters and users, in a file of the client's own.
+fn config(client: &Client<'_>) {
+    let file = client.cluster.path().join(format!("{}.kubeconfig", client.namespace));
+    std::fs::copy(client.cluster.kubeconfig(), &file).unwrap();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Said::by(client.cluster.kubectl_command(client.program, &words).env("KUBECONFIG", &file))
+    };
+    let context =
+        |field: &str| run(&format!("config view -o jsonpath={{.contexts[0].context.{field}}}")).ok().to_owned();
+    let (cluster, user) = (context("cluster"), context("user"));
+    assert_eq!(run("config current-context").ok(), "bramble\n");
+    run("config get-clusters").shows(&cluster);
+    run("config get-users").shows(&user);
+    run(&format!("config set-context other --cluster={cluster} --user={user} --namespace=kube-system")).ok();
+    run("config use-context other").shows("Switched");
+    run("get service kubernetes -n default").shows("10.43.0.1");
+    run("config rename-context other third").shows("renamed");
+    run("config set-credentials nobody --token=none").shows("set");
+    run("config set-context third --user=nobody").shows("modified");
+    run("get pods").fails("You must be logged in to the server");
+    run("config delete-context third").ok();
+    run("config delete-user nobody").ok();
+    run("config unset current-context").ok();
+    run("config current-context").fails("current-context is not set");
+}
+
 #[test]
 fn every_command_that_only_asks_works_with_each_kubectl() {
     let cluster = Cluster::start();
@@ -193,6 +220,7 @@ fn every_command_that_only_asks_works_with_each_kubectl() {
         }
         run("config view --minify").shows("current-context: bramble");
         run("config get-contexts").shows("bramble");
+        config(client);
         run("cluster-info").shows("is running at");
         run("cluster-info dump -o yaml").shows("kind: ReplicationControllerList");
         run("api-resources --api-group=metrics.k8s.io").shows("PodMetrics");

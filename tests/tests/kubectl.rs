@@ -1,12 +1,13 @@
-//! What a kubectl user does in a day, with every kubectl at hand.
+//! What a kubectl user does in a day, with old clients and new ones.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use tests::cluster::{Cluster, DEMO};
-use tests::program::{Said, eventually, kubectls};
+use tests::program::{Said, each_kubectl, eventually, kubectl_of};
 
 fn deployment(name: &str, replicas: u32, extra: &str) -> String {
     format!(
@@ -34,7 +35,7 @@ spec:
 #[test]
 fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
     let cluster = Cluster::start();
-    for kubectl in kubectls() {
+    for kubectl in each_kubectl() {
         let run = |line: &str| Said::by(&mut cluster.kubectl_command(&kubectl, &line.split(' ').collect::<Vec<_>>()));
         let file = cluster.path().join("web.yaml");
         std::fs::write(&file, deployment("web", 2, "")).unwrap();
@@ -66,7 +67,7 @@ fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
         run("rollout status deployment/web --timeout=60s").ok();
         assert_eq!(run("get deployment web -o jsonpath={.spec.template.spec.containers[0].env}").ok(), "");
         run("label deployment web tier=front").shows("labeled");
-        run("annotate deployment web note=hello").shows("annotated");
+        run("annotate deployment web note=hello").shows("deployment.apps/web annotate");
         run("get deployment -l tier=front -o name").shows("deployment.apps/web");
         run(r#"patch deployment web -p {"spec":{"minReadySeconds":0}}"#).shows("patched");
         run(r#"patch deployment web --type=merge -p {"metadata":{"labels":{"tier":null}}}"#).shows("patched");
@@ -79,14 +80,14 @@ fn each_kubectl_drives_a_deployment_from_apply_to_delete() {
         run("api-resources").shows("deployments");
         run("api-versions").shows("apps/v1");
         run("explain pod.spec.containers.image").shows("image");
-        run("version").shows("Server Version: v1.35");
+        run("version").shows("v1.35.0+bramble");
     }
 }
 
 #[test]
 fn kubectl_creates_by_protobuf() {
     let cluster = Cluster::start();
-    for (index, kubectl) in kubectls().iter().enumerate() {
+    for (index, kubectl) in each_kubectl().iter().enumerate() {
         let run = |line: &str| Said::by(&mut cluster.kubectl_command(kubectl, &line.split(' ').collect::<Vec<_>>()));
         run(&format!("create namespace team{index}")).shows("created");
         run(&format!("create configmap settings --from-literal=a=1 -n team{index}")).shows("created");
@@ -107,7 +108,7 @@ fn logs_follow_and_exec_talks_to_the_process() {
     let command = r#"command: ["sh","-c","echo one; echo two >&2; sleep 2; echo three; sleep 3600"]"#;
     cluster.apply(&deployment("talk", 1, command)).ok();
     cluster.k("rollout status deployment/talk --timeout=60s").ok();
-    for kubectl in kubectls() {
+    for kubectl in each_kubectl() {
         let run = |words: &[&str]| Said::by(&mut cluster.kubectl_command(&kubectl, words));
         let mut follow = cluster
             .kubectl_command(&kubectl, &["logs", "-f", "deployment/talk"])
@@ -132,14 +133,13 @@ fn logs_follow_and_exec_talks_to_the_process() {
     cluster.k("wait pod brief --for=condition=Ready --timeout=60s").ok();
     let kubectl = tests::program::kubectl();
     let words = ["60", kubectl.to_str().unwrap(), "logs", "-f", "brief"];
-    let mut follow =
-        cluster.kubectl_command(std::path::Path::new("timeout"), &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut follow = cluster.kubectl_command(Path::new("timeout"), &words).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().as_deref(), Some("first"));
     cluster.k("exec brief -- touch /tmp/end").ok();
     assert_eq!(lines.collect::<Vec<_>>(), ["last"]);
     assert!(follow.wait().unwrap().success());
-    for kubectl in &kubectls() {
+    for kubectl in &each_kubectl() {
         let run = |words: &[&str]| {
             Said::by(cluster.kubectl_command(kubectl, words).env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"))
         };
@@ -159,7 +159,7 @@ fn logs_follow_and_exec_talks_to_the_process() {
         assert_eq!(output.stdout, b"through and back");
         // `script` lends kubectl a terminal.
         let line = format!("{} exec -it deployment/talk -- sh -c 'test -t 0 && echo terminal'", kubectl.display());
-        let mut script = cluster.kubectl_command(std::path::Path::new("script"), &["-qec", &line, "/dev/null"]);
+        let mut script = cluster.kubectl_command(Path::new("script"), &["-qec", &line, "/dev/null"]);
         Said::by(script.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")).shows("terminal");
     }
 }
@@ -167,9 +167,15 @@ fn logs_follow_and_exec_talks_to_the_process() {
 #[test]
 fn a_watch_shows_each_change() {
     let cluster = Cluster::start();
+    for version in ["1.30", "newest"] {
+        watch_with(&cluster, &kubectl_of(version));
+    }
+}
+
+fn watch_with(cluster: &Cluster, kubectl: &Path) {
     cluster.k("create configmap seen --from-literal=a=1").ok();
     let mut watch = cluster
-        .kubectl_command(&tests::program::kubectl(), &["get", "configmap", "seen", "-w", "-o", "jsonpath={.data.a} "])
+        .kubectl_command(kubectl, &["get", "configmap", "seen", "-w", "-o", "jsonpath={.data.a} "])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -192,6 +198,7 @@ fn a_watch_shows_each_change() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(text, "1 2 3 4 5 ");
+    cluster.k("delete configmap seen").ok();
 }
 
 #[test]

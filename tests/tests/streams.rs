@@ -9,28 +9,28 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tests::cluster::{Cluster, DEMO};
-use tests::program::{Said, eventually, kubectl};
+use tests::program::{Said, eventually, kubectl_of};
 
-/// A kubectl, and what it is told to stream over.
+/// A kubectl, whether it is told to stream over WebSockets, and how it asks then: with GET for them, with POST for SPDY.
 struct Way {
     program: PathBuf,
     websocket: &'static str,
+    verb: &'static str,
 }
 
-/// The oldest kubectl at hand, those that began to prefer WebSockets, and the one of the path, each over both.
+/// The newest kubectl and the first that knew WebSockets over both, one of those that began to prefer them, and one
+/// that knows SPDY alone.
 fn ways() -> Vec<Way> {
-    let folder = Path::new("/usr/lib/google-cloud-sdk/bin");
-    let mut programs: Vec<PathBuf> = ["1.30", "1.33"].map(|minor| folder.join(format!("kubectl.{minor}"))).into();
-    programs.push(kubectl());
-    programs.retain(|program| program.components().count() == 1 || program.exists());
-    let both = |program: PathBuf| ["true", "false"].map(|websocket| Way { program: program.clone(), websocket });
-    let mut ways: Vec<Way> = programs.into_iter().flat_map(both).collect();
-    // It knows SPDY alone.
-    let oldest = folder.join("kubectl.1.27");
-    if oldest.exists() {
-        ways.push(Way { program: oldest, websocket: "" });
-    }
-    ways
+    [
+        ("newest", "true", "GET"),
+        ("newest", "false", "POST"),
+        ("1.30", "true", "GET"),
+        ("1.30", "false", "POST"),
+        ("1.33", "", "GET"),
+        ("1.27", "", "POST"),
+    ]
+    .map(|(version, websocket, verb)| Way { program: kubectl_of(version), websocket, verb })
+    .into()
 }
 
 impl Way {
@@ -46,6 +46,12 @@ impl Way {
 
     fn run(&self, cluster: &Cluster, arguments: &[&str]) -> Said {
         Said::by(&mut self.command(cluster, arguments))
+    }
+
+    /// Where WebSockets fail, kubectl takes SPDY and says nothing: only its log, from `-v=6` on, knows.
+    fn was_taken(&self, path: &str, log: &str) {
+        let asked: Vec<&str> = log.lines().filter(|line| line.contains(path)).collect();
+        assert!(!asked.is_empty() && asked.iter().all(|line| line.contains(self.verb)), "{}: {log}", self.verb);
     }
 }
 
@@ -92,7 +98,9 @@ fn each_kubectl_runs_commands_and_copies_files_over_both_transports() {
     std::fs::write(&file, &data).unwrap();
     for way in ways() {
         let run = |words: &[&str]| way.run(&cluster, words);
-        assert_eq!(run(&["exec", "web", "--", "echo", "hello"]).ok(), "hello\n");
+        let hello = run(&["-v=6", "exec", "web", "--", "echo", "hello"]);
+        assert_eq!(hello.ok(), "hello\n");
+        way.was_taken("/exec?", &hello.err);
         let both = run(&["exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
         assert_eq!((both.code, both.out.as_str()), (7, "out\n"), "{}", both.err);
         assert!(both.err.starts_with("err\n") && both.err.contains("exit code 7"), "{}", both.err);
@@ -118,7 +126,7 @@ fn each_kubectl_runs_commands_and_copies_files_over_both_transports() {
     }
 }
 
-/// `kubectl port-forward`, ended when dropped.
+/// `kubectl port-forward` or `kubectl proxy`, ended when dropped.
 struct Forward {
     child: Child,
     port: String,
@@ -129,14 +137,18 @@ struct Forward {
 
 impl Forward {
     fn start(way: &Way, cluster: &Cluster, target: &str, port: u16) -> Self {
+        Self::by(way, cluster, &["-v=6", "port-forward", target, &format!(":{port}")])
+    }
+
+    fn by(way: &Way, cluster: &Cluster, words: &[&str]) -> Self {
         let errors = cluster.path().join("forward.err");
-        let mut command = way.command(cluster, &["port-forward", target, &format!(":{port}")]);
+        let mut command = way.command(cluster, words);
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
         let port = port.unwrap_or_else(|| panic!("{line:?} {}", std::fs::read_to_string(&errors).unwrap())).to_owned();
         Self { child, port, errors, _out: out }
     }
@@ -168,6 +180,7 @@ fn each_kubectl_forwards_ports_over_both_transports() {
         let many = format!("for i in $(seq 20); do curl -sf -m 20 {url}/big | md5sum & done; wait");
         let digests = cluster.namespace.sh(&many).ok().to_owned();
         assert_eq!(digests.matches(&digest).count(), 20, "{digests} {}", forward.errors());
+        way.was_taken("/portforward", &forward.errors());
         drop(forward);
         let forward = Forward::start(&way, &cluster, "pod/web", 9000);
         // What the client says after the end of its own half is nothing; what the pod says still comes.
@@ -178,6 +191,25 @@ fn each_kubectl_forwards_ports_over_both_transports() {
         cluster.http(&format!("http://127.0.0.1:{}", forward.port)).fails("curl");
         eventually("kubectl tells why", 60, || forward.errors().contains("error forwarding port 81 to pod web"));
         assert!(forward.errors().contains("refused"), "{}", forward.errors());
+    }
+}
+
+#[test]
+fn each_kubectl_lends_its_rights_by_a_proxy() {
+    let cluster = Cluster::start();
+    pod(&cluster, "web", "command: [httpd, -f, -p, '8080', -h, /www]");
+    for way in ways() {
+        let proxy = Forward::by(&way, &cluster, &["proxy", "--port=0", "--reject-paths=/none"]);
+        let server = format!("http://127.0.0.1:{}", proxy.port);
+        let get = |path: &str| cluster.http(&format!("{server}{path}"));
+        get("/version").shows("v1.35");
+        get("/api/v1/namespaces/default/pods").shows("\"PodList\"");
+        get("/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1").shows("\"ADDED\"");
+        let page = "/api/v1/namespaces/default/pods/web:8080/proxy/";
+        eventually("the page comes", 60, || get(page).out.contains("Hello from a bramble"));
+        let hello = way.run(&cluster, &["-v=6", "--server", &server, "exec", "web", "--", "echo", "hello"]);
+        assert_eq!(hello.ok(), "hello\n");
+        way.was_taken("/exec?", &hello.err);
     }
 }
 

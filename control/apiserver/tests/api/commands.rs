@@ -70,7 +70,9 @@ async fn each_kubectl_can_exec_over_a_websocket_and_over_spdy() {
     server.create(&PODS, "default", pod).await;
     let binding = json!({"target": {"kind": "Node", "name": "node"}});
     server.call(Verb::Create(binding), &PODS, "default", "one", Some("binding")).await.unwrap();
-    for (websockets, version) in [("true", "1.30"), ("false", "1.30"), ("", "1.27"), ("false", "1.33")] {
+    for (websockets, version) in
+        [("true", "1.30"), ("false", "1.30"), ("", "1.27"), ("", "newest"), ("false", "newest")]
+    {
         let mut exec = server.kubectl(version);
         exec.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets).args(["exec", "one", "--", "echo", "hello"]);
         let output = exec.output().await.unwrap();
@@ -88,7 +90,7 @@ async fn a_port_is_forwarded_over_spdy_and_through_a_websocket() {
     server.call(Verb::Create(binding), &PODS, "default", "one", Some("binding")).await.unwrap();
     let running = json!({"metadata": {"name": "one"}, "status": {"phase": "Running"}});
     server.call(Verb::Update(running), &PODS, "default", "one", Some("status")).await.unwrap();
-    for (websockets, version) in [("true", "1.31"), ("false", "1.33"), ("", "1.27")] {
+    for (websockets, version) in [("true", "1.30"), ("", "newest"), ("false", "newest"), ("", "1.27")] {
         let mut forward = server.kubectl(version);
         forward.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets).args(["port-forward", "pod/one", ":80"]);
         let mut forward = forward.stdout(std::process::Stdio::piped()).spawn().unwrap();

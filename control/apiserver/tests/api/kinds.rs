@@ -2,7 +2,7 @@
 
 use crate::server::Server;
 
-const VERSIONS: [&str; 2] = ["1.30", "1.33"];
+const VERSIONS: [&str; 2] = ["1.30", "newest"];
 
 const KINDS: &str = r#"
 apiVersion: v1

@@ -6,7 +6,7 @@ use control_apiserver::{DeleteOptions, Verb};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-const VERSIONS: [&str; 4] = ["1.30", "1.31", "1.32", "1.33"];
+const VERSIONS: [&str; 4] = ["1.27", "1.30", "1.33", "newest"];
 
 pub const DEPLOYMENT: &str = r#"
 apiVersion: apps/v1

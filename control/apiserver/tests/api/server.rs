@@ -298,8 +298,21 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The kubectl of one version, or the one on PATH.
+/// The kubectl of one version, such as 1.30, or the newest. Another in its place would show nothing.
 fn kubectl_path(version: &str) -> PathBuf {
-    let path = Path::new("/usr/lib/google-cloud-sdk/bin").join(format!("kubectl.{version}"));
-    if path.exists() { path } else { PathBuf::from("kubectl") }
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
+    let path = if version == "newest" {
+        std::env::var_os("KUBECTL_NEWEST").map_or_else(|| tools.join("kubectl"), PathBuf::from)
+    } else {
+        // Distributions' packages put it beside the one on PATH.
+        let name = format!("kubectl.{version}");
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let beside = std::env::split_paths(&folders)
+            .filter_map(|folder| folder.join("kubectl").canonicalize().ok())
+            .map(|installed| installed.with_file_name(&name))
+            .find(|path| path.exists());
+        beside.unwrap_or_else(|| tools.join(name))
+    };
+    assert!(path.exists(), "no kubectl {version} is installed: run scripts/install-dependencies test");
+    path
 }
