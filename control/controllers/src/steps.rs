@@ -1,5 +1,5 @@
-//! How the machine's clock was set while this server runs. A Pi starts in 1970 and is set forward by decades: what was
-//! written before was not written decades ago, so no Job has overrun its deadline by that.
+//! How the machine's clock was set since the first server's start in this run of the machine. A Pi starts in 1970 and is
+//! set forward by decades: what was written before was not written decades ago, so no Job has overrun its deadline by that.
 
 mod file;
 
@@ -72,7 +72,7 @@ impl Steps {
                 return time.saturating_add(by).unwrap_or(now).min(now);
             }
         }
-        // Of before this server's start. What is yet to come was written by a clock that was wrong: since when, nobody
+        // Of before the first step that is known. What is yet to come was written by a clock that was wrong: since when, nobody
         // knows, but not for longer than this one is right.
         if time > now { last.at(last.from).min(now) } else { time }
     }

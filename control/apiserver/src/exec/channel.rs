@@ -25,8 +25,8 @@ const RESIZE: u8 = 4;
 /// v5: the next byte names a channel that ends.
 const CLOSE: u8 = 255;
 
-/// Before this nothing is said. kubectl 1.31 to 1.34, and what else is built on their client-go, throw away what comes
-/// before they have made their streams, which they begin with when the connection is theirs.
+/// Before this nothing is said. kubectl from 1.31 on, and what else is built on its client-go, throws away what comes before
+/// it has made its streams, which it begins with when the connection is its own; newer ones wait for that by themselves.
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long the client may take to answer the goodbye.
 const LINGER: Duration = Duration::from_secs(60);
