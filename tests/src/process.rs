@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
+use std::time::Duration;
+
+use nix::unistd::{SysconfVar, sysconf};
 
 /// One line of `ps`.
 #[derive(Debug)]
@@ -53,4 +56,23 @@ fn read(pid: i32) -> Option<(i32, Process)> {
     let parent = rest.next()?.parse().ok()?;
     let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
     (state != "Z").then(|| (pid, Process { name: stat[open + 1..close].to_owned(), parent, arguments }))
+}
+
+/// Whose processor time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Own,
+    /// Its children's that ended, too: a shim's are workers, and what execs ran.
+    OwnAndReaped,
+}
+
+/// What a process has spent so far, in the kernel's coarse ticks; none where it has ended.
+pub fn processor_time(pid: i32, whose: Whose) -> Option<Duration> {
+    let ticks_per_second = sysconf(SysconfVar::CLK_TCK).ok()??;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let rest = stat.rsplit_once(')')?.1;
+    // utime, stime, cutime and cstime are fields 14 to 17; the rest begins with field 3.
+    let fields = if whose == Whose::Own { 2 } else { 4 };
+    let ticks: i64 = rest.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<i64>().ok()).sum();
+    Some(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
 }

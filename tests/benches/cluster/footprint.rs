@@ -1,10 +1,11 @@
 //! Memory and processor time of the cluster's own programs, out of /proc.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tests::cluster::Cluster;
-use tests::process::Processes;
+use tests::process::{Processes, Whose, processor_time};
 
 use crate::table::{Row, Table, Unit};
 
@@ -32,28 +33,10 @@ fn pss_mib(pid: i32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / KIB_PER_MIB)
 }
 
-/// Whose processor time counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    Programs,
-    /// Their children that ended, too: the shims' are workers, and what execs ran.
-    ProgramsAndReaped,
-}
-
-/// Processor time spent so far, in seconds.
-pub fn cpu_seconds(cluster: &Cluster, whose: Whose) -> Result<f64> {
-    let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel has ticks")?;
-    let mut ticks = 0;
-    for (pid, _) in programs(cluster) {
-        // Who has ended meanwhile is counted with the parent.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let rest = stat.rsplit_once(')').context("a process has a name")?.1;
-        // utime, stime, cutime and cstime are fields 14 to 17; the rest begins with field 3.
-        let fields = if whose == Whose::Programs { 2 } else { 4 };
-        ticks +=
-            rest.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<i64>().ok()).sum::<i64>();
-    }
-    Ok(ticks as f64 / ticks_per_second as f64)
+/// Processor time spent so far, in seconds. Who has ended meanwhile is counted with the parent.
+pub fn cpu_seconds(cluster: &Cluster, whose: Whose) -> f64 {
+    let times = programs(cluster).into_iter().filter_map(|(pid, _)| processor_time(pid, whose));
+    times.sum::<Duration>().as_secs_f64()
 }
 
 /// Memory of each program; `when` tells which moment it is.

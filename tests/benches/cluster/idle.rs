@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tests::cluster::Cluster;
+use tests::process::Whose;
 
 use crate::device::Device;
-use crate::footprint::{self, Whose};
+use crate::footprint;
 use crate::table::{Row, Table, Unit};
 
 /// After a start: status reports, the first writes to the log, the file system's journal. The checkpoint that follows
@@ -20,10 +21,10 @@ const DAY_SECONDS: f64 = 86_400.0;
 pub async fn measure(cluster: &Cluster, device: &Device, window: Duration, table: &mut Table) -> Result<()> {
     tokio::time::sleep(SETTLE.min(window)).await;
     footprint::memory(cluster, "at idle", true, table)?;
-    let (cpu_before, before) = (footprint::cpu_seconds(cluster, Whose::Programs)?, device.written()?);
+    let (cpu_before, before) = (footprint::cpu_seconds(cluster, Whose::Own), device.written()?);
     let cpu_window = window.min(CPU_WINDOW_MAX);
     tokio::time::sleep(cpu_window).await;
-    let cpu = footprint::cpu_seconds(cluster, Whose::Programs)? - cpu_before;
+    let cpu = footprint::cpu_seconds(cluster, Whose::Own) - cpu_before;
     let share = 100.0 * cpu / cpu_window.as_secs_f64();
     let seconds = cpu_window.as_secs();
     table.push(

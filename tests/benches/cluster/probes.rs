@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
+use tests::process::Whose;
 
 use crate::client::Access;
-use crate::footprint::{self, Whose};
+use crate::footprint;
 use crate::pod;
 use crate::table::{Row, Table, Unit};
 
@@ -57,9 +58,9 @@ async fn spent(cluster: &Cluster, access: &Access, window: Duration, probe: Opti
     }
     drop(watch);
     tokio::time::sleep(SETTLE).await;
-    let before = footprint::cpu_seconds(cluster, Whose::ProgramsAndReaped)?;
+    let before = footprint::cpu_seconds(cluster, Whose::OwnAndReaped);
     tokio::time::sleep(window).await;
-    let spent = footprint::cpu_seconds(cluster, Whose::ProgramsAndReaped)? - before;
+    let spent = footprint::cpu_seconds(cluster, Whose::OwnAndReaped) - before;
     let pods = pod::list(&mut connection, &format!("{}?labelSelector=app%3D{APP}", pod::PODS)).await?;
     ensure!(pods.iter().filter(|pod| is_ready(pod)).count() == PODS, "a probe has failed");
     pod::delete(access, APP).await?;

@@ -1,10 +1,10 @@
 //! A process more in a container that runs: how long it takes, and how much processor time goes into it.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::resource::UsageWho;
+use tests::process::{self, Whose};
 
 use crate::node::Node;
 use crate::peer::{Peers, processor_time};
@@ -39,10 +39,5 @@ pub async fn measure(node: &Node, peers: &Peers, execs: usize, table: &mut Table
 
 /// Processor time of the shim and of all its children that ended: workers, and what they became.
 fn shim_time(pid: u32) -> Result<Duration> {
-    let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel has ticks")?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let rest = stat.rsplit_once(')').context("a process has a name")?.1;
-    // utime, stime, cutime and cstime are fields 14 to 17; the rest begins with field 3.
-    let ticks: i64 = rest.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<i64>().ok()).sum();
-    Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
+    process::processor_time(pid.try_into()?, Whose::OwnAndReaped).context("the shim has ended")
 }
